@@ -226,6 +226,7 @@ class Server:
         if not reachable(Path(command[0])):
             # Postgres only refuses the user id 0, so it may keep the one right to pass closed directories.
             identity += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+            identity += ["--securebits=+no_setuid_fixup"]  # access(2) knows of that right only so
         return ["setpriv", *identity, "--", *command]
 
     def _reap(self, family: list[psutil.Process]) -> None:
