@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from exporter.metric import Metric, Sample
+
+if TYPE_CHECKING:
+    from exporter.sources.facts import Facts
 
 Row = Mapping[str, object]
 S = TypeVar("S")
@@ -56,7 +59,14 @@ class Collector(Generic[S]):
 
 
 class Answers(Protocol):
-    """What SQL collectors read: a scrape's pipeline of answers."""
+    """What SQL collectors read: a scrape's pipeline of answers, and what is true of the server just now."""
+
+    @property
+    def facts(self) -> Facts: ...
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds from sending the scrape's first query to its answer."""
 
     def rows(self, query: str) -> Sequence[Row]:
         """Return the rows of one of the collector's own `queries`; raises that query's own SourceError."""
@@ -69,11 +79,15 @@ class SqlCollector(Collector[Answers]):
     """Read one subject by SQL: a column whose alias is a metric's name is a sample, the others are labels.
 
     `queries` are stems in `exporter/queries`. NULL makes no sample; a NULL label is the empty string.
+    `needs_store` makes it a named failure, not an empty answer, that MLflow's tables are not within reach.
     """
 
     queries: ClassVar[tuple[str, ...]] = ()
+    needs_store: ClassVar[bool] = False
 
     def collect(self, session: Answers) -> Iterable[Sample]:
+        if self.needs_store:
+            session.facts.require_store()
         for query in self.queries:
             for row in session.rows(query):
                 yield from self.samples(row)

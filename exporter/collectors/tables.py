@@ -1,0 +1,88 @@
+"""MLflow's tables and indexes: how large, how read, how changed."""
+
+from __future__ import annotations
+
+from exporter.collector import SqlCollector
+from exporter.metric import Metric, counter, gauge
+
+
+def _table(stem: str, help: str, column: str) -> Metric:
+    return counter(f"mlflow_db_table_{stem}_total", help, f"pg_stat_user_tables.{column}", labels=("table",))
+
+
+class Tables(SqlCollector):
+    name = "tables"
+    queries = ("tables",)
+    needs_store = True
+    metrics = (
+        gauge(
+            "mlflow_db_table_rows",
+            "Rows of the table as Postgres estimates them; absent before the first ANALYZE.",
+            "pg_class.reltuples",
+            labels=("table",),
+        ),
+        gauge(
+            "mlflow_db_table_dead_rows",
+            "Dead rows of the table that vacuum has yet to remove, estimated.",
+            "pg_stat_user_tables.n_dead_tup",
+            labels=("table",),
+        ),
+        _table("sequential_scans", "Scans of the whole table.", "seq_scan"),
+        _table("sequential_rows_read", "Live rows read by scans of the whole table.", "seq_tup_read"),
+        _table("rows_inserted", "Rows inserted, rolled back ones included.", "n_tup_ins"),
+        _table("rows_updated", "Rows updated, rolled back ones included.", "n_tup_upd"),
+        _table("rows_deleted", "Rows deleted, rolled back ones included.", "n_tup_del"),
+    )
+
+
+class Indexes(SqlCollector):
+    name = "indexes"
+    queries = ("indexes",)
+    needs_store = True
+    metrics = (
+        counter(
+            "mlflow_db_index_scans_total",
+            "Scans of the index.",
+            "pg_stat_user_indexes.idx_scan",
+            labels=("table", "index"),
+        ),
+    )
+
+
+class Sizes(SqlCollector):
+    """Read sizes once a minute: each costs a look at the file system, and they do not change in seconds."""
+
+    name = "sizes"
+    queries = ("sizes",)
+    needs_store = True
+    every = 60.0
+    metrics = (
+        gauge(
+            "mlflow_db_table_bytes",
+            "Bytes of the table and its TOAST on disk, read once a minute.",
+            "pg_table_size()",
+            "bytes",
+            ("table",),
+        ),
+        gauge(
+            "mlflow_db_table_index_bytes",
+            "Bytes of all the table's indexes on disk, read once a minute.",
+            "pg_indexes_size()",
+            "bytes",
+            ("table",),
+        ),
+    )
+
+
+class DatabaseSize(SqlCollector):
+    name = "database_size"
+    queries = ("database_size",)
+    every = 60.0
+    metrics = (
+        gauge(
+            "mlflow_db_size_bytes",
+            "Bytes of the whole database on disk, read once a minute.",
+            "pg_database_size()",
+            "bytes",
+        ),
+    )

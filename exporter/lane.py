@@ -1,0 +1,322 @@
+"""A source on its own thread: every collector guarded alone, every scrape answered by its deadline.
+
+This is the one place that catches everything: whatever goes wrong in a collector costs that collector, has a
+reason, is counted, and is logged when it changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from exporter.collector import Collector, Reason, SourceError, SqlCollector
+from exporter.metric import Metric, Sample, check, counter, gauge
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SUCCESS = gauge(
+    "mlflow_exporter_collector_success",
+    "1 where the collector's last reading was complete, 0 where it failed.",
+    "the exporter",
+    labels=("collector",),
+)
+DURATION = gauge(
+    "mlflow_exporter_collector_duration_seconds",
+    "Seconds that the collector's last reading took; absent where it was not even tried.",
+    "the exporter",
+    "seconds",
+    ("collector",),
+)
+ERRORS = counter(
+    "mlflow_exporter_collector_errors_total",
+    "Readings of the collector that failed, by reason; a reason appears with its first failure.",
+    "the exporter",
+    labels=("collector", "reason"),
+)
+LAST_SUCCESS = gauge(
+    "mlflow_exporter_collector_last_success_timestamp_seconds",
+    "Unix time of the collector's last complete reading; absent before the first.",
+    "the exporter",
+    "timestamp_seconds",
+    ("collector",),
+)
+SOURCE_UP = gauge(
+    "mlflow_exporter_source_up",
+    "1 where the source answered in this scrape, 0 where it did not.",
+    "the exporter",
+    labels=("source",),
+)
+METRICS = (SUCCESS, DURATION, ERRORS, LAST_SUCCESS, SOURCE_UP)
+
+# The thread stops waiting a little before the scrape does, so that what it has to say still gets out.
+LEAD_SECONDS = 0.1
+
+BUSY = SourceError(Reason.BUSY, "an earlier reading is still waiting for its source")
+MISSED = SourceError(Reason.TIMEOUT, "not read before the scrape's deadline")
+
+
+class Source(Protocol):
+    """What collectors read from; used by one thread, and not opened again before `settle` has returned."""
+
+    name: str
+
+    def open(self, names: Sequence[str], deadline: float) -> Any:
+        """Start a reading of the named queries and return its session.
+
+        Raises SourceError, at the deadline (of time.monotonic) at the latest.
+        """
+
+    def settle(self) -> None:
+        """Finish what the reading left under way, after its answers were given; may take long."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one collector's reading gave: `samples`, or why there are none; `reason` None is success.
+
+    `at` is Unix time; `seconds` is None where the reading did not take place.
+    """
+
+    at: float
+    seconds: float | None
+    samples: tuple[Sample, ...] = ()
+    reason: Reason | None = None
+    detail: str = ""
+    remedy: str = ""
+    trace: str = ""
+
+    @classmethod
+    def failed(cls, error: SourceError, seconds: float | None = None) -> Outcome:
+        trace = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else ""
+        return cls(time.time(), seconds, (), error.reason, error.detail, error.remedy, trace)
+
+
+@dataclass(slots=True)
+class Run:
+    """One reading of a source; `outcomes` fills as collectors end, `ended` is set when none is left."""
+
+    deadline: float
+    up: bool = False
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a scrape takes from a lane: whether the source answered, and each collector's latest outcome."""
+
+    up: bool
+    outcomes: dict[str, Outcome]
+
+
+class Lane:
+    """Read one source for its collectors, on one daemon thread that lives as long as the lane."""
+
+    def __init__(
+        self, source: Source, collectors: Sequence[Collector[Any]], up: Metric | None = None
+    ) -> None:
+        self.source = source
+        # Slow collectors come last in the pipeline, so that nothing waits behind them.
+        self.collectors = tuple(sorted(collectors, key=lambda collector: collector.every > 0))
+        self._up = up
+        self._lock = threading.Condition()
+        self._run: Run | None = None
+        self._settled = True
+        self._closing = False
+        self._memory = {collector.name: Memory(collector) for collector in self.collectors}
+        self._teller = Teller()
+        self._thread = threading.Thread(target=self._live, name=f"source-{source.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        own = (self._up,) if self._up else ()
+        return (*own, *(metric for collector in self.collectors for metric in collector.metrics))
+
+    def begin(self, deadline: float) -> Run | None:
+        """Start a run, or share the one in flight; None where one past its deadline still holds the thread."""
+        with self._lock:
+            if self._settled:
+                self._run = Run(deadline - LEAD_SECONDS)
+                self._settled = False
+                self._lock.notify()
+                return self._run
+            run = self._run
+            assert run is not None
+            return run if time.monotonic() < run.deadline else None
+
+    def read(self, run: Run | None, deadline: float) -> Reading:
+        """Wait for a run until the deadline and return what is there by then."""
+        if run is not None:
+            run.ended.wait(max(0.0, deadline - time.monotonic()))
+        with self._lock:
+            outcomes = {}
+            for name, memory in self._memory.items():
+                outcome = (run.outcomes.get(name) if run else None) or memory.resting()
+                if outcome is None:
+                    outcome = memory.note(Outcome.failed(BUSY if run is None else MISSED))
+                    self._tell(name, outcome, run is None)
+                outcomes[name] = memory.with_kept(outcome)
+            return Reading(run is not None and run.up, outcomes)
+
+    def samples(self, reading: Reading) -> Iterable[Sample]:
+        """Give a reading's samples, and the lane's own about it."""
+        yield SOURCE_UP(float(reading.up), self.source.name)
+        if self._up:
+            yield self._up(float(reading.up))
+        with self._lock:
+            for name, outcome in reading.outcomes.items():
+                yield from outcome.samples
+                yield SUCCESS(float(outcome.reason is None), name)
+                if outcome.seconds is not None:
+                    yield DURATION(outcome.seconds, name)
+                yield from self._memory[name].samples()
+
+    def close(self) -> None:
+        """Let the thread end as soon as it is free; it closes the source itself, since only it may touch it."""
+        with self._lock:
+            self._closing = True
+            self._lock.notify()
+
+    def _live(self) -> None:
+        while (run := self._next()) is not None:
+            self._read_all(run)
+            run.ended.set()
+            _guarded(self.source.settle)
+            with self._lock:
+                self._settled = True
+        _guarded(self.source.close)
+
+    def _next(self) -> Run | None:
+        with self._lock:
+            self._lock.wait_for(lambda: self._closing or not self._settled)
+            return None if self._settled else self._run
+
+    def _read_all(self, run: Run) -> None:
+        with self._lock:
+            due = [collector for collector in self.collectors if not self._memory[collector.name].resting()]
+        names = [
+            name for collector in due if isinstance(collector, SqlCollector) for name in collector.queries
+        ]
+        started = time.monotonic()
+        session = _guarded(partial(self.source.open, names, run.deadline))
+        failed = isinstance(session, SourceError)
+        run.up = not failed
+        for collector in due:
+            answer = session if failed else _guarded(partial(_samples, collector, session))
+            seconds = time.monotonic() - started
+            started = time.monotonic()
+            outcome = (
+                Outcome.failed(answer, seconds)
+                if isinstance(answer, SourceError)
+                else Outcome(time.time(), seconds, answer)
+            )
+            with self._lock:
+                run.outcomes[collector.name] = self._memory[collector.name].note(outcome)
+                self._tell(collector.name, outcome, failed)
+
+    def _tell(self, collector: str, outcome: Outcome, of_source: bool) -> None:
+        """Log for the source what all its collectors fail of, for a collector what is its own."""
+        source = f"source {self.source.name}"
+        if of_source:
+            self._teller.tell(source, outcome)
+        else:
+            self._teller.tell(source, None)
+            self._teller.tell(f"collector {collector}", outcome)
+
+
+class Teller:
+    """Log how a subject fares when that changes, not at every scrape."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[Reason, str]] = {}
+
+    def tell(self, subject: str, outcome: Outcome | None) -> None:
+        """Say of the subject that it failed as the outcome says, or, with None or a success, that it works."""
+        if outcome is None or outcome.reason is None:
+            if self._said.pop(subject, None):
+                log.info("%s works again", subject)
+            return
+        if self._said.get(subject) == (outcome.reason, outcome.remedy):
+            return
+        self._said[subject] = (outcome.reason, outcome.remedy)
+        remedy = f". Remedy: {outcome.remedy}" if outcome.remedy else ""
+        trace = f"\n{outcome.trace}" if outcome.trace else ""
+        log.warning("%s: %s: %s%s%s", subject, outcome.reason, outcome.detail, remedy, trace)
+
+
+class Memory:
+    """What is known of one collector from reading to reading; guarded by the lane's lock."""
+
+    def __init__(self, collector: Collector[Any]) -> None:
+        self._name = collector.name
+        self._every = collector.every
+        self._pace = collector.every
+        self._due = 0.0
+        self._last: Outcome | None = None
+        self._success: Outcome | None = None
+        self._success_at: float | None = None
+        self._errors: Counter[Reason] = Counter()
+
+    def resting(self) -> Outcome | None:
+        """Return a slow collector's last outcome until it is due again, None when it is."""
+        return self._last if time.monotonic() < self._due else None
+
+    def with_kept(self, outcome: Outcome) -> Outcome:
+        """Give a slow collector's failure the samples of its last success, while they are young enough."""
+        kept = self._success
+        if outcome.reason is not None and kept and time.time() - kept.at < 3 * self._every:
+            return replace(outcome, samples=kept.samples)
+        return outcome
+
+    def note(self, outcome: Outcome) -> Outcome:
+        """Count an outcome, and set when a slow collector is due again."""
+        if outcome.reason is None:
+            self._success_at = outcome.at
+        else:
+            self._errors[outcome.reason] += 1
+        if self._every and outcome.seconds is not None:
+            self._schedule(outcome)
+        return outcome
+
+    def samples(self) -> Iterable[Sample]:
+        for reason, count in self._errors.items():
+            yield ERRORS(count, self._name, reason)
+        if self._success_at is not None:
+            yield LAST_SUCCESS(self._success_at, self._name)
+
+    def _schedule(self, outcome: Outcome) -> None:
+        self._last = outcome
+        if outcome.reason is None:
+            self._success = outcome
+            self._pace = self._every
+        elif outcome.reason is Reason.TIMEOUT:
+            # Asked again as often, a query that is too slow would be a load of its own.
+            self._pace = min(2 * self._pace, 16 * self._every)
+        # Half a second early: a scrape every 60 s must not find a 60 s collector due in 10 ms.
+        self._due = time.monotonic() + self._pace - 0.5
+
+
+def _samples(collector: Collector[Any], session: Any) -> tuple[Sample, ...]:
+    return tuple(check(collector.collect(session), frozenset(collector.metrics)))
+
+
+def _guarded(act: Callable[[], T]) -> T | SourceError:
+    try:
+        return act()
+    except SourceError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - the one guard; the outcome says `bug` and carries the traceback
+        bug = SourceError(Reason.BUG, type(error).__name__, "Please report it with the traceback in the log.")
+        bug.__cause__ = error
+        return bug

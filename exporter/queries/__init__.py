@@ -1,0 +1,31 @@
+"""The SQL, one query a file: `locks.sql`, and `locks.from_14.sql` where major 14 needs another text.
+
+The variant with the greatest version not above the server's is used; a query whose least variant is above it
+does not exist on that server and has no rows there.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+
+@cache
+def variants() -> dict[str, tuple[tuple[int, str], ...]]:
+    """Return for each query its (least major, file name) pairs in rising order."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for file in files(__name__).iterdir():
+        if file.name.endswith(".sql"):
+            stem, _, version = file.name.removesuffix(".sql").partition(".from_")
+            found.setdefault(stem, []).append((int(version or 0), file.name))
+    return {name: tuple(sorted(pairs)) for name, pairs in found.items()}
+
+
+@cache
+def sql(name: str, major: int) -> bytes | None:
+    """Return the text for a server of that major version, None where it has no such query.
+
+    Raises KeyError for a name without a file.
+    """
+    fitting = [file for least, file in variants()[name] if least <= major]
+    return files(__name__).joinpath(fitting[-1]).read_bytes() if fitting else None

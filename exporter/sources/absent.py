@@ -1,0 +1,61 @@
+"""The database that cannot be watched: it says why, scrape by scrape, in the place of the one that could."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exporter.collector import Reason, SourceError
+
+EXPORTERS = {
+    "mysql": "mysqld_exporter",
+    "mariadb": "mysqld_exporter",
+    "mssql": "sql_exporter, with a configuration for SQL Server,",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    reason: Reason
+    detail: str
+    remedy: str
+
+    @classmethod
+    def of_dialect(cls, dialect: str) -> Absence:
+        """Name what the server runs on, and what watches that."""
+        exporter = EXPORTERS.get(dialect, "an exporter made for it")
+        return cls(
+            Reason.UNSUPPORTED,
+            f"the backend store is {dialect}; only Postgres and SQLite are read",
+            f"Run {exporter} beside this one; processes, open files and probes work as they are.",
+        )
+
+
+NOT_FOUND = Absence(
+    Reason.UNREACHABLE,
+    "no database is known: no tracking server was found and database.dsn is not set",
+    "Start the tracking server on this machine, or set database.dsn.",
+)
+UNREADABLE = Absence(
+    Reason.PERMISSION,
+    "the tracking server's backend store could not be read from its environment",
+    "Run the exporter as the tracking server's user, or set database.dsn.",
+)
+
+
+class AbsentSource:
+    """Fail each reading with the reason why there is nothing to read."""
+
+    name = "postgres"
+
+    def __init__(self, absence: Absence) -> None:
+        self._absence = absence
+
+    def open(self, names: Sequence[str], deadline: float) -> None:
+        raise SourceError(self._absence.reason, self._absence.detail, self._absence.remedy)
+
+    def settle(self) -> None:
+        """Do nothing: there is nothing under way."""
+
+    def close(self) -> None:
+        """Do nothing: there is nothing open."""

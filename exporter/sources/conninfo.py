@@ -1,0 +1,115 @@
+"""How the exporter reaches the database: a libpq connection string that no log or error ever shows."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from exporter.collector import Reason, SourceError
+from exporter.discovery import Backend
+from exporter.secret import Secret
+
+# A command that hangs (a vault out of reach) must not hang the thread that reads the database.
+COMMAND_SECONDS = 5.0
+
+ALWAYS: dict[str, str | int] = {
+    "application_name": "mlflow-exporter",
+    "client_encoding": "UTF8",
+    # Startup options are refused by PgBouncer, and PGOPTIONS could bring some.
+    "options": "",
+    # A peer that vanishes without a word is noticed in 25 s idle, and in 30 s while we wait for an answer.
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+# An address found in another process's environment gets no credential that this user keeps for other servers.
+STRANGER = {"passfile": "/dev/null", "sslcertmode": "disable", "gssencmode": "disable"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A database to watch, equal as long as a kept connection to it still serves.
+
+    `options` are libpq's own, without secrets; the password comes from `password`, `password_file` or
+    `password_command`, in that order, and the last two are read at each connect.
+    """
+
+    options: tuple[tuple[str, str], ...]
+    password: Secret = field(default=Secret(""))
+    password_file: str = ""
+    password_command: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dsn(cls, dsn: Secret, password: Secret, password_file: str, command: tuple[str, ...]) -> Target:
+        """Read a libpq URI or key=value string; raises SourceError, which never quotes it."""
+        try:
+            options = {
+                key: str(value) for key, value in conninfo_to_dict(dsn.reveal()).items() if value is not None
+            }
+        except ProgrammingError:
+            raise SourceError(
+                Reason.BAD_ANSWER,
+                "database.dsn is not a libpq connection string",
+                "Write postgresql://USER@HOST:5432/DBNAME or host=HOST dbname=DBNAME user=USER.",
+            ) from None
+        inline = Secret(options.pop("password", ""))
+        return cls(tuple(sorted(options.items())), password or inline, password_file, command)
+
+    @classmethod
+    def from_backend(cls, backend: Backend) -> Target:
+        options = {
+            "host": backend.host,
+            "port": str(backend.port or 5432),
+            "dbname": backend.dbname,
+            "user": backend.user,
+            "sslmode": backend.sslmode,
+        }
+        given = {key: value for key, value in options.items() if value}
+        return cls(tuple(sorted((given | STRANGER).items())), backend.password)
+
+    @property
+    def place(self) -> str:
+        """`user@host:port/dbname`, for people."""
+        options = dict(self.options)
+        host = options.get("host") or options.get("hostaddr") or "localhost"
+        return f"{options.get('user', '')}@{host}:{options.get('port', '5432')}/{options.get('dbname', '')}"
+
+    def conninfo(self) -> bytes:
+        """Return what libpq takes, with the password in it; raises SourceError where that cannot be read."""
+        password = self._password()
+        # Empty means none: without it libpq would take PGPASSWORD, which is meant for another server.
+        return make_conninfo("", **dict(self.options), **ALWAYS, password=password).encode()
+
+    def _password(self) -> str:
+        if self.password:
+            return self.password.reveal()
+        if self.password_file:
+            try:
+                return Path(self.password_file).read_text(encoding="utf-8").strip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise _no_password(f"database.password_file: {type(error).__name__}") from None
+        if self.password_command:
+            try:
+                done = subprocess.run(
+                    self.password_command,
+                    capture_output=True,
+                    stdin=subprocess.DEVNULL,
+                    timeout=COMMAND_SECONDS,
+                    check=True,
+                    text=True,
+                )
+                return done.stdout.strip("\r\n")
+            except (OSError, subprocess.SubprocessError, UnicodeDecodeError) as error:
+                raise _no_password(f"database.password_command: {type(error).__name__}") from None
+        return ""
+
+
+def _no_password(detail: str) -> SourceError:
+    return SourceError(Reason.PERMISSION, detail, "Make the password readable for the exporter's user.")

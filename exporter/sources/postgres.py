@@ -1,0 +1,130 @@
+"""Postgres as a source: one connection kept open, one pipeline a scrape."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from exporter import queries
+from exporter.collector import Reason, Row, SourceError
+from exporter.sources.conninfo import Target
+from exporter.sources.facts import Facts
+from exporter.sources.pipeline import Limits, Link, Ticket, connect
+
+# A query of ours that takes longer than this is a burden on a database that is in trouble already.
+STATEMENT_SECONDS = 2.0
+# A connect gets half of what is left, and no more than this, so that the scrape is not all waiting.
+CONNECT_SECONDS = 5.0
+# A server that answers nothing for so long is gone, or its answer is of no use any more.
+SILENCE_SECONDS = 30.0
+FOLLOW_UPS = 2
+
+
+class PostgresSession:
+    """The answers of one scrape, as they arrive."""
+
+    def __init__(
+        self, source: PostgresSource, link: Link, facts: Facts, round_trip: float, deadline: float
+    ) -> None:
+        self.facts = facts
+        self.round_trip = round_trip
+        self._source = source
+        self._link = link
+        self._deadline = deadline
+        self._tickets: dict[str, Ticket] = {}
+        self._asked = 0
+
+    def submit(self, names: Sequence[str]) -> None:
+        for name in names:
+            text = queries.sql(name, self.facts.major)
+            if text is not None:
+                self._tickets[name] = self._send(name, text, ())
+
+    def rows(self, query: str) -> Sequence[Row]:
+        """Return the rows of a query of this scrape; none where this server's version has no such query."""
+        ticket = self._tickets.get(query)
+        return [] if ticket is None else self._link.wait(ticket, self._deadline)
+
+    def ask(self, query: str, *params: object) -> Sequence[Row]:
+        """Run one more query in a round trip of its own.
+
+        Raises SourceError `busy` after the second one of a scrape: on a slow link each costs its delay.
+        """
+        self._asked += 1
+        if self._asked > FOLLOW_UPS:
+            raise SourceError(
+                Reason.BUSY, f"{query}: this scrape has had its {FOLLOW_UPS} further round trips"
+            )
+        text = queries.sql(query, self.facts.major)
+        return [] if text is None else self._link.wait(self._send(query, text, params), self._deadline)
+
+    def _send(self, name: str, text: bytes, params: Sequence[object]) -> Ticket:
+        left = max(0.0, self._deadline - time.monotonic())
+        return self._link.submit(
+            name, text, params, Limits(min(STATEMENT_SECONDS, left), self.facts.search_path)
+        )
+
+
+class PostgresSource:
+    """Keep one connection and read it for one scrape at a time; for one thread."""
+
+    name = "postgres"
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._link: Link | None = None
+        self._facts: Facts | None = None
+
+    def open(self, names: Sequence[str], deadline: float) -> PostgresSession:
+        """Send the scrape's queries and wait for the first answer, which shows that the server is up."""
+        kept = self._link is not None and self._link.open
+        try:
+            return self._begin(names, deadline)
+        except SourceError as error:
+            if not kept or error.reason is not Reason.UNREACHABLE:
+                raise
+        # The connection had died since the last scrape: Postgres may be back already.
+        return self._begin(names, deadline)
+
+    def _begin(self, names: Sequence[str], deadline: float) -> PostgresSession:
+        link = self._connected(deadline)
+        started = time.monotonic()
+        ping = self._ask(link, "facts", deadline)
+        session: PostgresSession | None = None
+        if self._facts is not None:
+            session = PostgresSession(self, link, self._facts, 0.0, deadline)
+            session.submit(names)
+        facts = Facts.from_row(link.wait(ping, deadline)[0])
+        round_trip = ping.arrived - started
+        if session is None or facts != self._facts:
+            # The first scrape of a connection, or the server changed under us: the queries sent with the old
+            # facts, if any, are read and dropped by settle(), and sent anew with the right ones.
+            self._facts = facts
+            session = PostgresSession(self, link, facts, round_trip, deadline)
+            session.submit(names)
+        session.round_trip = round_trip
+        return session
+
+    def settle(self) -> None:
+        """Read what is still under way after the answers were given; may take long, closes a silent socket."""
+        if self._link is not None:
+            self._link.settle(SILENCE_SECONDS)
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+
+    def _connected(self, deadline: float) -> Link:
+        if self._link is None or not self._link.open:
+            self._facts = None
+            now = time.monotonic()
+            budget = min(CONNECT_SECONDS, max(0.0, deadline - now) / 2)
+            self._link = connect(self.target.conninfo(), now + budget)
+        return self._link
+
+    def _ask(self, link: Link, name: str, deadline: float) -> Ticket:
+        text = queries.sql(name, 0)
+        assert text is not None
+        return link.submit(
+            name, text, (), Limits(max(0.0, min(STATEMENT_SECONDS, deadline - time.monotonic())))
+        )

@@ -1,0 +1,78 @@
+"""What an error of Postgres means for an operator: a reason, and the statement or setting that mends it."""
+
+from __future__ import annotations
+
+import re
+
+from exporter.collector import Reason, SourceError
+from exporter.sources.facts import MONITOR
+
+EXTENSION = "CREATE EXTENSION pg_stat_statements;  -- once in MLflow's database, as its owner or a superuser"
+PRELOAD = (
+    "shared_preload_libraries = 'pg_stat_statements'  -- postgresql.conf or parameter group, then restart"
+)
+
+# SQLSTATE, or its class, to a reason; the longest match wins.
+REASONS = {
+    "08": Reason.UNREACHABLE,
+    "42501": Reason.PERMISSION,
+    "28": Reason.PERMISSION,
+    "42": Reason.UNSUPPORTED,  # a table, column or function that this server does not have
+    "0A": Reason.UNSUPPORTED,
+    "55000": Reason.UNSUPPORTED,  # pg_stat_statements installed but not preloaded
+    "55P03": Reason.TIMEOUT,  # lock_timeout
+    "57014": Reason.TIMEOUT,  # statement_timeout
+    "57P": Reason.UNREACHABLE,  # shutting down, starting up, killed by an administrator
+    "53": Reason.UNREACHABLE,  # out of connections, memory or disk
+    "58": Reason.UNREACHABLE,
+    "40001": Reason.BUSY,  # a standby cancelled us in favour of recovery
+}
+
+
+def query_error(query: str, sqlstate: str, message: str) -> SourceError:
+    """Translate the error of one query of ours; the messages of our own statements hold no user's data."""
+    matches = [prefix for prefix in REASONS if sqlstate.startswith(prefix)]
+    reason = REASONS[max(matches, key=len)] if matches else Reason.BAD_ANSWER
+    return SourceError(
+        reason, f"{query}: {message} (SQLSTATE {sqlstate})", _remedy(reason, sqlstate, message)
+    )
+
+
+def _remedy(reason: Reason, sqlstate: str, message: str) -> str:
+    if sqlstate == "55000" and "pg_stat_statements" in message:
+        return PRELOAD
+    if reason is Reason.UNSUPPORTED and "pg_stat_statements" in message:
+        return EXTENSION
+    if reason is Reason.PERMISSION:
+        table = re.search(r"(?:table|relation) (\S+)", message)
+        return (
+            f"GRANT SELECT ON {table[1]} TO the exporter's role;"
+            if table
+            else MONITOR.format(role="the exporter's role")
+        )
+    return ""
+
+
+# The server's own words, for libpq gives no SQLSTATE of a failed connect. In another language than English the
+# reason is `unreachable`, which is true as well.
+CONNECT = (
+    (r"too many (?:clients|connections)|remaining connection slots", Reason.UNREACHABLE,
+     "Free connections or raise max_connections; once connected the exporter keeps its connection."),
+    (r"password authentication failed|no password supplied|fe_sendauth", Reason.PERMISSION,
+     "Set database.password_file or database.dsn to a role and password that may log in."),
+    (r"no pg_hba\.conf entry", Reason.PERMISSION, "Add a line for the exporter's host and role to pg_hba.conf."),
+    (r'role ".*" (?:does not exist|is not permitted)', Reason.PERMISSION, "Run `mlflow-exporter grants`."),
+    (r'database ".*" does not exist', Reason.UNSUPPORTED, "Name MLflow's database in database.dsn."),
+    (r"permission denied for database", Reason.PERMISSION, "GRANT CONNECT ON DATABASE … TO the exporter's role;"),
+    (r"certificate|SSL", Reason.PERMISSION, "Check sslmode and sslrootcert of database.dsn."),
+    (r"timeout expired|timed out", Reason.TIMEOUT, ""),
+)  # fmt: skip
+
+
+def connect_error(message: str) -> SourceError:
+    """Translate libpq's message about a connect that failed; it names host, port and role, never a password."""
+    flat = " ".join(message.split())
+    for pattern, reason, remedy in CONNECT:
+        if re.search(pattern, flat):
+            return SourceError(reason, flat, remedy)
+    return SourceError(Reason.UNREACHABLE, flat)
