@@ -1,0 +1,116 @@
+"""Runs a sampler on a thread of its own, at fixed times that no scrape and no other sampler moves."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable
+
+from exporter.metric import Metric, Sample, counter
+from exporter.samplers import Sampler
+
+log = logging.getLogger(__name__)
+
+TICKS = counter(
+    "mlflow_exporter_sampler_ticks_total",
+    "Readings that the sampler has finished, also those that failed; a reading under way is not in it yet.",
+    "the exporter",
+    labels=("sampler",),
+)
+MISSED = counter(
+    "mlflow_exporter_sampler_missed_ticks_total",
+    "Readings left out because the one before was still under way when they were due.",
+    "the exporter",
+    labels=("sampler",),
+)
+ERRORS = counter(
+    "mlflow_exporter_sampler_errors_total",
+    "Readings that ended in a bug of the exporter; the log has its traceback.",
+    "the exporter",
+    labels=("sampler",),
+)
+
+
+class Loop:
+    """Call a sampler's `tick` every interval, the first time at a random moment of the first interval.
+
+    A tick that is due while another is under way is counted and left out, never queued; the times of the
+    others do not move. A bug in `tick` costs that reading only. `wait` sleeps for so many seconds and says
+    whether the loop was closed meanwhile.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], bool] | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.sampler = sampler
+        self.name = sampler.name
+        self.metrics: tuple[Metric, ...] = (*sampler.metrics, TICKS, MISSED, ERRORS)
+        self._clock = clock
+        self._jitter = jitter
+        self._closed = threading.Event()
+        self._wait = wait or self._closed.wait
+        self._lock = threading.Lock()
+        self._due: float | None = None  # when the tick under way was due; None between two
+        self._ticks = 0
+        self._missed = 0
+        self._errors = 0
+        self._bug: tuple[object, ...] | None = None
+
+    def start(self) -> None:
+        threading.Thread(target=self.run, name=f"sampler-{self.name}", daemon=True).start()
+
+    def close(self) -> None:
+        """End the loop and a tick under way; returns at once, without waiting for the thread."""
+        self._closed.set()
+        self.sampler.close()
+
+    def samples(self) -> Iterable[Sample]:
+        yield from self.sampler.samples()
+        with self._lock:
+            # A tick that hangs is seen now, not when it ends.
+            missed = self._missed + (0 if self._due is None else self._late(self._due))
+            ticks, errors = self._ticks, self._errors
+        yield TICKS(ticks, self.name)
+        yield MISSED(missed, self.name)
+        yield ERRORS(errors, self.name)
+
+    def run(self) -> None:
+        """Tick until closed; `start` gives it a thread."""
+        due = self._clock() + self._jitter() * self.sampler.interval
+        while not self._wait(max(0.0, due - self._clock())):
+            with self._lock:
+                self._due = due
+            self._tick()
+            with self._lock:
+                late = self._late(due)
+                self._ticks += 1
+                self._missed += late
+                self._due = None
+            due += (late + 1) * self.sampler.interval
+
+    def _tick(self) -> None:
+        try:
+            self.sampler.tick()
+        except Exception as error:
+            # By place and not by text, which may have a number in it that is another each time.
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            bug = (type(error), place.filename, place.lineno)
+            with self._lock:
+                self._errors += 1
+            if bug != self._bug:
+                log.error("sampler %s: a bug of the exporter, please report it", self.name, exc_info=True)
+            self._bug = bug
+        else:
+            self._bug = None
+
+    def _late(self, due: float) -> int:
+        """Return how many later ticks have been due by now."""
+        return max(0, math.ceil((self._clock() - due) / self.sampler.interval) - 1)
