@@ -85,7 +85,7 @@ def _leaf(path: str, annotation: Any, default: object = None) -> Leaf:
         annotation=annotation,
         default=default,
         description=description,
-        allowed=extra.get("allowed") or _allowed(kind, info, choices),
+        allowed=extra.get("allowed") or _allowed(path, kind, info, choices),
         private=kind is Kind.SECRET or extra.get("private", False),
         choices=choices,
         shell=extra.get("split") == "shell",
@@ -100,7 +100,9 @@ def _inner(annotation: Any) -> list[Any]:
     return [part for part in get_args(bare) if part is not Ellipsis]
 
 
-def _allowed(kind: Kind, info: inspect.Type, choices: tuple[str, ...]) -> str:
+def _allowed(path: str, kind: Kind, info: inspect.Type, choices: tuple[str, ...]) -> str:
+    if path.endswith("_file"):
+        return "the path of a file"
     if isinstance(info, inspect.IntType | inspect.FloatType):
         return f"{ALLOWED[kind]} from {info.ge:g} to {info.le:g}"
     return f"{', '.join(choices[:-1])} or {choices[-1]}" if choices else ALLOWED[kind]

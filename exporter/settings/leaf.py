@@ -91,6 +91,19 @@ class Leaf:
         """Its flag; None for a map as above, and for a secret, since `ps` shows a command line to all."""
         return None if self.kind in (Kind.MAP, Kind.SECRET) else f"--{self.path}"
 
+    @property
+    def default_text(self) -> str:
+        """The default as the file would have it; empty where there is none, or what is found is taken."""
+        match self.default:
+            case bool(value):
+                return str(value).lower()
+            case float(value):
+                return f"{value:g}"
+            case None | () | {}:
+                return ""
+            case value:
+                return str(value)
+
     def quote(self, text: str) -> str:
         if self.private:
             return "a string"

