@@ -2,43 +2,168 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
 
-from exporter.secret import Secret
+from exporter.backend import Backend, backend_of
+from exporter.host import processes
+from exporter.host.processes import Stat
+from exporter.host.servers import Server, role, servers, tree
+from exporter.sighting import Found, ServerProcess, Sighting, orphan_problems, sight, user_name
+
+__all__ = ["Backend", "Discovery", "Found", "ServerProcess", "Sighting", "backend_of"]
+
+# While there is no server to keep an eye on, all processes are walked, and that often at most.
+WALK_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """The backend store that the server was started with.
+@dataclass(slots=True)
+class _Known:
+    """The server being watched, and what of it a cheap look compares."""
 
-    `dialect` is `postgresql`, `sqlite`, `mysql`, `mariadb`, `mssql`, `file` or `other`. From the URI only
-    these fields are taken, never file paths or options of the driver: an environment is somebody else's
-    input. `path` is for sqlite alone, absolute.
+    server: Server
+    sighting: Sighting
+    members: dict[int, tuple[Stat, tuple[int, ...]]]
+
+
+class Discovery:
+    """Find the tracking server, and keep an eye on it at little cost.
+
+    Of several servers it takes the one on `port` and of `user` (name or number), of ours where we are not root.
+    All methods are safe to call from any thread.
     """
 
-    dialect: str
-    host: str = ""
-    port: int = 0
-    dbname: str = ""
-    user: str = ""
-    password: Secret = field(default=Secret(""))
-    sslmode: str = ""
-    path: str = ""
+    def __init__(
+        self,
+        port: int | None = None,
+        user: str = "",
+        proc: Path = Path("/proc"),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.proc = proc
+        self._port = port
+        self._user = user
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: _Known | None = None
+        self._nothing = Sighting()
+        self._walked = -WALK_SECONDS
+        self._slots: dict[tuple[int, int], int] = {}
+
+    def look(self) -> Sighting:
+        """Return what runs now. All processes are walked only when the server is gone, or none was known."""
+        with self._lock:
+            known = self._known
+            if known is None:
+                return self._walk() if self._walk_is_due() else self._nothing
+            if not known.server.headless and processes.lives(self.proc, known.server.head.stat.identity):
+                if not self._same(known):
+                    known = self._known = self._watch(known.server, known.sighting, known.members.values())
+                return known.sighting
+            if known.server.headless and self._same(known) and not self._walk_is_due():
+                return known.sighting
+            return self._walk()
+
+    def _walk_is_due(self) -> bool:
+        return self._clock() - self._walked >= WALK_SECONDS
+
+    def _same(self, known: _Known) -> bool:
+        return all(
+            processes.lives(self.proc, stat.identity) and processes.children(self.proc, pid) == children
+            for pid, (stat, children) in known.members.items()
+        )
+
+    def _walk(self) -> Sighting:
+        self._walked = self._clock()
+        before = self._known
+        workers = (
+            [one.identity for one in before.sighting.processes if one.slot is not None] if before else []
+        )
+        port = before.server.listener.port if before else 0
+        candidates = self._of_user(servers(self.proc, workers, port))
+        chosen = self._chosen(candidates)
+        self._known = None
+        if len(chosen) != 1:
+            self._nothing = Sighting(ambiguous=len(chosen) > 1, problems=tuple(self._why_none(candidates)))
+            return self._nothing
+        (server,) = chosen
+        if server.headless and before and server.orphans and set(workers) & _identities(server.orphans):
+            # Only its supervisor is gone: what was read from it stays true.
+            sighting = replace(before.sighting, problems=())
+        else:
+            if not server.headless:
+                left = [stat for one in candidates if one.headless for stat in one.orphans]
+                server = replace(server, orphans=tuple(left))
+            sighting = sight(self.proc, server, self._user)
+        problems = (*sighting.problems, *orphan_problems(server))
+        self._known = self._watch(server, replace(sighting, problems=problems))
+        return self._known.sighting
+
+    def _watch(
+        self, server: Server, sighting: Sighting, members: Iterable[tuple[Stat, tuple[int, ...]]] = ()
+    ) -> _Known:
+        now = tree(self.proc, server, [stat for stat, _ in members])
+        orphans = _identities(server.orphans)
+        roles = {stat: role(self.proc, server, stat) for stat, _ in now.values()}
+        # Workers that another server has left behind have no slot of this one.
+        own = [
+            stat
+            for stat, what in roles.items()
+            if what == "worker" and (server.headless or stat.identity not in orphans)
+        ]
+        self._slots = slots(own, sighting.workers_configured, self._slots)
+        found = tuple(
+            ServerProcess(*stat.identity, what, self._slots.get(stat.identity), stat.identity in orphans)
+            for stat, what in sorted(roles.items(), key=lambda item: (item[0].started, item[0].pid))
+        )
+        return _Known(server, replace(sighting, processes=found), now)
+
+    def _of_user(self, found: list[Server]) -> list[Server]:
+        if self._user:
+            return [one for one in found if self._user in (user_name(one.owner), str(one.owner))]
+        me = os.geteuid()
+        # Root reads everybody's. Anybody else watches the own server, if there is one.
+        return found if me == 0 else [one for one in found if one.owner == me] or found
+
+    def _chosen(self, found: list[Server]) -> list[Server]:
+        if self._port:
+            return [one for one in found if one.listener.port == self._port]
+        return [one for one in found if not one.headless] or found
+
+    def _why_none(self, found: list[Server]) -> Iterable[str]:
+        if found:
+            names = ", ".join(
+                f"port {one.listener.port} (user {user_name(one.owner)})"
+                for one in sorted(found, key=lambda one: (one.listener.port, one.owner))
+            )
+            wanted = (
+                f"None listens on port {self._port}" if self._port else "Several tracking servers run here"
+            )
+            yield f"{wanted}: found {names}; set server.port to the one to watch."
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What the plan needs to know of the server; equal as long as no part has to be rebuilt.
+def slots(
+    workers: Iterable[Stat], configured: int | None, before: Mapping[tuple[int, int], int]
+) -> dict[tuple[int, int], int]:
+    """Give each worker a number: those that had one keep it, new ones take the lowest that is free.
 
-    `host` and `port` are where a local client reaches it (a wildcard address becomes loopback), `scheme` is
-    `http` or `https`, `static_prefix` is empty or starts with `/`, `kind` is `uvicorn`, `gunicorn` or
-    `waitress`. `backend` is None where it could not be read.
+    A number beyond the configured ones is given up as soon as a lower one is free: gunicorn starts new workers
+    before it ends the old ones when it reloads.
     """
+    living = sorted(workers, key=lambda one: (one.started, one.pid))
+    limit = configured or len(living)
+    given = {one.identity: before[one.identity] for one in living if before.get(one.identity, limit) < limit}
+    free = (number for number in count() if number not in given.values())
+    for one in living:
+        if one.identity not in given:
+            given[one.identity] = next(free)
+    return given
 
-    host: str
-    port: int
-    scheme: str = "http"
-    static_prefix: str = ""
-    kind: str = "uvicorn"
-    basic_auth: bool = False
-    backend: Backend | None = None
+
+def _identities(stats: Iterable[Stat]) -> set[tuple[int, int]]:
+    return {one.identity for one in stats}
