@@ -80,6 +80,25 @@ def add_flags(parser: argparse.ArgumentParser, leaves: Iterable[Leaf]) -> None:
                     default=argparse.SUPPRESS,
                     help=_help(leaf),
                 )
+            elif leaf.secret:
+                group.add_argument(
+                    f"--{leaf.path}",
+                    dest=leaf.path,
+                    action=_NoFlag,
+                    help=argparse.SUPPRESS,
+                    default=argparse.SUPPRESS,
+                )
+
+
+class _NoFlag(argparse.Action):
+    """Refuse a secret: argparse's own message for an unknown flag would repeat it into the journal."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: object) -> None:
+        variable = ENVIRONMENT + self.dest.upper().replace(".", "_")
+        parser.error(
+            f"{self.option_strings[0]}: everybody can read a command line; use --{self.dest}_file,"
+            f" {variable} or the settings file"
+        )
 
 
 def _help(leaf: Leaf) -> str:

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from exporter.secret import Secret
-from exporter.settings import Settings, SettingsError, Web, add_flags, flags_of, leaves, load
+from exporter.settings import Leaf, Settings, SettingsError, Web, add_flags, flags_of, leaves, load
 
 pytestmark = pytest.mark.unit
 
@@ -285,9 +285,17 @@ def test_a_flag_for_every_leaf_but_secrets_and_maps() -> None:
     ]
 
 
-def test_a_secret_as_a_flag_is_not_taken_for_the_name_of_its_file() -> None:
-    with pytest.raises(SystemExit):
-        parser().parse_args(["--server.password", HIDDEN])
+@pytest.mark.parametrize("leaf", [leaf for leaf in leaves() if leaf.secret], ids=lambda leaf: leaf.path)
+@pytest.mark.parametrize("form", ["--{} {}", "--{}={}"])
+def test_a_secret_as_a_flag_is_refused_without_repeating_it(
+    leaf: Leaf, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parser().parse_args(form.format(leaf.path, HIDDEN).split())
+    told = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert f"--{leaf.path}_file, {leaf.environment} or the settings file" in told
+    assert HIDDEN not in told
 
 
 def test_only_flags_that_were_given_are_returned() -> None:
