@@ -75,12 +75,14 @@ class Load:
             thread.join()
 
     def running(self) -> bool:
-        """Say whether clients should go on; they look before each call."""
+        """Say whether clients should go on."""
         return not self._ended.is_set() and time.monotonic() < self._deadline
 
     def call(self, session: requests.Session, endpoint: str, message: dict[str, Any], points: int = 0) -> Any:
-        """Send one request in its turn; returns the answer, or None for a failure, which is counted."""
+        """Send one request in its turn; returns the answer, or None for a failure (counted) or the end."""
         self._wait_for_turn()
+        if not self.running():
+            return None
         with self._lock:
             self.calls[endpoint] += 1
         try:
@@ -152,7 +154,7 @@ class _Client:
         return {"key": key, "value": self.chance.random(), "timestamp": _now(), "step": step}
 
     def call(self, endpoint: str, message: dict[str, Any], points: int = 0) -> Any:
-        return self.load.call(self.session, endpoint, message, points) if self.load.running() else None
+        return self.load.call(self.session, endpoint, message, points)
 
 
 def _now() -> int:

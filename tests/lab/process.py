@@ -46,6 +46,14 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30.0) ->
         time.sleep(0.05)
 
 
+def alive(process: psutil.Process) -> bool:
+    """Say whether it runs; in a container without an init process the dead stay as zombies."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def reachable(path: Path) -> bool:
     """Say whether any user may enter all directories down to this path; a checkout below /root is not."""
     return all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents)
@@ -236,5 +244,5 @@ class Server:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self.process.wait()
-        psutil.wait_procs(left, timeout=10)
+        wait_for(lambda: not any(map(alive, left)), f"all processes of {self.name} have ended")
         self.process = None

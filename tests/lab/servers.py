@@ -19,7 +19,7 @@ from prometheus_client.samples import Sample
 
 from tests.lab import tools
 from tests.lab.postgres import MAJORS, PASSWORDS, PgBouncer, Postgres
-from tests.lab.process import Server, ServerError, free_port, wait_for
+from tests.lab.process import Server, ServerError, alive, free_port, wait_for
 
 __all__ = [
     "MAJORS",
@@ -32,6 +32,7 @@ __all__ = [
     "Prometheus",
     "Server",
     "ServerError",
+    "alive",
     "free_port",
     "wait_for",
 ]
@@ -124,18 +125,18 @@ class MlflowServer(HttpServer):
         return pid
 
     def stop(self) -> None:
-        queues = self._queues()
+        queues = self.queues()
         super().stop()
         for queue in queues:
             shutil.rmtree(queue, ignore_errors=True)
 
     def kill(self) -> None:
-        queues = self._queues()
+        queues = self.queues()
         super().kill()
         for queue in queues:
             shutil.rmtree(queue, ignore_errors=True)
 
-    def _queues(self) -> set[str]:
+    def queues(self) -> set[str]:
         """Return the job queues' directories in shared memory, which MLflow leaves behind."""
         found = set()
         for process in self.family():
