@@ -61,13 +61,21 @@ def fetch(url: str, headers: Mapping[str, str], attempt: Attempt, context: ssl.S
             response = adapter.send(request, stream=True, timeout=timeout)
             with closing(response):
                 attempt.status = response.status_code
-                body = response.raw.read(BODY_BYTES + 1, decode_content=False)
+                body = _body(response.raw)
             # To be shut at the deadline looks like the end of a body that has no length.
             attempt.left()
             attempt.enter("")
         return _answer(response, body)
     except (requests.RequestException, HTTPError, http.client.HTTPException, OSError, zlib.error) as error:
         raise _failure(_innermost(error), attempt.phase) from None
+
+
+def _body(raw: Any) -> bytes:
+    """Read on after a short read: only the next one tells the end from a body that breaks off."""
+    body = b""
+    while len(body) <= BODY_BYTES and (part := raw.read(BODY_BYTES + 1 - len(body), decode_content=False)):
+        body += part
+    return body
 
 
 def _answer(response: requests.Response, body: bytes) -> Answer:
@@ -109,7 +117,11 @@ class _Connection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         assert self.port is not None
-        connection = _dial(self._dns_host.strip("[]"), self.port, self.attempt)
+        try:
+            connection = _dial(self._dns_host.strip("[]"), self.port, self.attempt)
+        except (OSError, UnicodeError) as error:
+            # Not through urllib3: a connect that the watchdog cuts may be a broken pipe, which it passes over.
+            raise _failure(error, self.attempt.phase) from None
         self.attempt.enter(self.connected_phase)
         return connection
 
@@ -176,6 +188,8 @@ def _failure(error: BaseException, phase: str) -> ProbeError:
             return late(phase)
         case socket.gaierror():
             failure, detail = Failure.DNS, str(error.strerror)
+        case UnicodeError():
+            failure, detail = Failure.DNS, "not a name that a name service could know"
         case ssl.SSLCertVerificationError():
             failure, detail = Failure.TLS, error.verify_message or "certificate not valid"
             remedy = "server.ca_file holds the CA's certificate where it is a private one"
