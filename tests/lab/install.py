@@ -44,8 +44,8 @@ def dev() -> None:
 
 
 def mlflow() -> None:
-    """Make `.venv-mlflow`: a tracking server with both Postgres drivers."""
-    _venv(MLFLOW, MLFLOW_CONSTRAINTS, "mlflow", "psycopg[binary]", "psycopg2-binary")
+    """Make `.venv-mlflow`: a tracking server with both Postgres drivers and the basic-auth app."""
+    _venv(MLFLOW, MLFLOW_CONSTRAINTS, "mlflow[auth]", "psycopg[binary]", "psycopg2-binary")
 
 
 def debian() -> None:
