@@ -152,9 +152,10 @@ SHAPES = tuple(
     )
 )
 
-# Two kinds of our own statements: a mark or a column named as a metric, and the limits before each of them.
+# Our own: marked, with a column named as a metric, or the limits that are set before each of them.
+MARK = re.compile(r"\s*+(?:--|/\*) mlflow-exporter\b")
 OURS = re.compile(
-    r"mlflow-exporter|\bmlflow_(?:server|host|db|store|probe|exporter)_[a-z]|set_config\(.*set_config\("
+    r"\bmlflow_(?:server|host|db|store|probe|exporter)_[a-z]|set_config\(.*set_config\(", re.DOTALL
 )
 FOREIGN_KEY = re.compile(r"(?:SELECT .* FROM|DELETE FROM|UPDATE) ONLY .* OPERATOR\(pg_catalog\.")
 CHANGES = re.compile(
@@ -167,8 +168,9 @@ LOCKS = re.compile(
     r".* FOR (?:NO KEY UPDATE|UPDATE|SHARE|KEY SHARE)\b"
     r"|SELECT latest_metrics\.key AS latest_metrics_key, .* latest_metrics\.key IN \("
 )
-LITERAL = re.compile(r"'(?:[^']|'')*+(?:'|\Z)")
-COMMENTS = re.compile(r"(?:\s++|--[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z))*+")
+NOISE = re.compile(
+    r"""(?P<literal>'(?:[^']|'')*+(?:'|\Z))|(?P<comment>--[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z))|"[^"]*+\"?"""
+)
 TARGET = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM) (\w+)")
 FIRST_COLUMN = re.compile(r"SELECT (?:DISTINCT )?(\w+)\.")
 SOURCE = re.compile(r" (?:FROM|JOIN) (\w+)")
@@ -179,11 +181,12 @@ def classify(text: str, toplevel: bool = True) -> Statement:
 
     `toplevel` is false of a statement that ran inside another one.
     """
-    # Literals go first: they may hold anything, what looks like SQL too.
-    text = LITERAL.sub("$0", text[:LOOKED_AT])
-    if OURS.search(text):
+    # Literals and comments may hold anything, what looks like SQL too.
+    text = text[:LOOKED_AT]
+    bare = NOISE.sub(lambda part: "$0" if part["literal"] else " " if part["comment"] else part[0], text)
+    if MARK.match(text) or OURS.search(bare):
         return Statement("exporter", "", False)
-    text = " ".join(COMMENTS.sub("", text, count=1).split())
+    text = " ".join(bare.split())
     writes = bool(CHANGES.match(text) or LOCKS.match(text))
     if FOREIGN_KEY.match(text):
         return Statement("fk_check", "", writes)

@@ -77,8 +77,14 @@ def test_what_a_constant_holds_is_not_read() -> None:
     assert classify(HISTORY.format("'a'", hostile[:-1])) == Statement("metric_history", "metrics", False)
 
 
+@pytest.mark.parametrize("value", ["'mlflow-exporter'", "'mlflow_db_x'", "'-- mlflow-exporter'"])
+def test_a_users_value_cannot_make_a_statement_ours(value: str) -> None:
+    assert classify(f"INSERT INTO params (key) VALUES ({value})").operation == "log_params"
+
+
 @pytest.mark.parametrize(
-    "comment", ["/* app='x',route='/api' */ ", "-- one\n  -- two\n", "/* a * b ** */\n\t", "  \n"]
+    "comment",
+    ["/* app='x',route='/api' */ ", "-- one\n  -- two\n", "/* it's * ** */\n\t", "-- don't\n", "  \n"],
 )
 def test_comments_and_blanks_before_a_statement_are_skipped(comment: str) -> None:
     assert (
@@ -123,6 +129,7 @@ def test_other_statements_that_write_say_so(text: str) -> None:
         "-- mlflow-exporter: texts\nselect queryid, left(query, $1) from pg_stat_statements",
         "select sum(numbackends) as mlflow_db_connections from pg_stat_database",
         "select count(*) as mlflow_store_runs from runs where runs.status = $1",
+        "-- the server's limit isn't ours\nselect 1 as mlflow_db_statements_limit",
         "select set_config($1, $2, $3), set_config($4, $5, $6)",
     ],
 )

@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from exporter.collector import Reason, Row, SourceError
+from exporter.collectors.statements import KNOWN, Statements
+from exporter.metric import check
+from exporter.sources.facts import Facts
+
+pytestmark = pytest.mark.unit
+
+INSERT = "INSERT INTO metrics (key) VALUES ($1)"
+HISTORY = "SELECT metrics.key AS metrics_key FROM metrics WHERE metrics.run_uuid = $1"
+ORDERS = "SELECT id FROM orders"
+TEXTS = {1: INSERT, 2: HISTORY, 3: ORDERS}
+FACTS = Facts(150000, "15.0", False, "mlflow", "exporter", True, "public", True, "public")
+
+Entry = tuple[int, int | None, bool, int, float, int]
+"""userid, queryid, toplevel, calls, milliseconds, rows"""
+POINTS = ("log_metrics", "metrics")
+CALLS = "mlflow_db_statement_write_calls_total"
+
+
+class Server:
+    """Answers as pg_stat_statements gives them, from entries that a test changes between two scrapes."""
+
+    def __init__(self) -> None:
+        self.facts = FACTS
+        self.round_trip = 0.001
+        self.entries: list[Entry] = []
+        self.texts = dict(TEXTS)
+        self.settings: dict[str, object] = {"track": "top", "server_started": 1.0}
+        self.since = 0.0
+        self.now = 1_000.0
+        self.asked: list[list[int]] = []
+        self.asking: Callable[[], None] = lambda: None
+
+    def clock(self) -> float:
+        return self.now
+
+    def rows(self, query: str) -> Sequence[Row]:
+        assert query == "statements"
+        names = ("userid", "queryid", "toplevel", "calls", "milliseconds", "rows")
+        columns: dict[str, object] = {
+            name: list(column) for name, column in zip(names, zip(*self.entries, strict=True), strict=False)
+        }
+        counted: dict[str, object] = {
+            "mlflow_db_statements_tracked": len(self.entries),
+            "mlflow_db_statements_limit": 5000,
+            "mlflow_db_statements_evicted_total": 0,
+            "since": [self.since] * len(self.entries) or None,
+        }
+        return [dict.fromkeys(names) | columns | counted | self.settings]
+
+    def ask(self, query: str, *params: object) -> Sequence[Row]:
+        assert query == "statement_texts"
+        (queryids,) = params
+        assert isinstance(queryids, list)
+        self.asked.append(queryids)
+        self.asking()
+        return [{"queryid": one, "text": self.texts[one]} for one in queryids if one in self.texts]
+
+    def slow(self, seconds: float) -> Callable[[], None]:
+        def pass_time() -> None:
+            self.now += seconds
+
+        return pass_time
+
+
+class Scraper:
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.collector = Statements(server.clock)
+
+    def __call__(self, *entries: Entry) -> dict[tuple[str, ...], float]:
+        """Scrape once with these statements tracked; returns each sample's value by name and labels."""
+        self.server.entries = list(entries)
+        samples = check(self.collector.collect(self.server), frozenset(self.collector.metrics))
+        return {(sample.metric.name, *sample.labels): sample.value for sample in samples}  # type: ignore[misc]
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def scrape(server: Server) -> Scraper:
+    return Scraper(server)
+
+
+def insert(
+    calls: int, milliseconds: float = 0.0, rows: int = 0, userid: int = 10, toplevel: bool = True
+) -> Entry:
+    return (userid, 1, toplevel, calls, milliseconds, rows)
+
+
+def history(calls: int) -> Entry:
+    return (10, 2, True, calls, 0.0, 0)
+
+
+def test_the_first_reading_is_the_baseline_and_known_classes_start_at_zero(scrape: Scraper) -> None:
+    found = scrape(insert(500, 20.0, 500))
+    for known in KNOWN:
+        access = "write" if known.writes else "read"
+        for what in ("calls", "seconds", "rows"):
+            name = f"mlflow_db_statement_{access}_{what}_total"
+            assert found[name, known.operation, known.table] == 0
+
+
+def test_what_is_counted_between_two_readings_is_added_in_base_units(scrape: Scraper) -> None:
+    scrape(insert(500, 20.0, 500))
+    scrape(insert(510, 45.0, 600))
+    found = scrape(insert(511, 46.0, 601))
+    assert found[CALLS, *POINTS] == 11
+    assert found["mlflow_db_statement_write_seconds_total", *POINTS] == pytest.approx(0.026)
+    assert found["mlflow_db_statement_write_rows_total", *POINTS] == 101
+
+
+def test_a_statement_first_seen_later_counts_from_zero(scrape: Scraper) -> None:
+    scrape()
+    assert scrape(insert(7))[CALLS, *POINTS] == 7
+
+
+def test_statements_of_two_roles_and_two_texts_of_one_class_add_up(server: Server, scrape: Scraper) -> None:
+    server.texts[4] = INSERT
+    scrape()
+    assert scrape(insert(3, userid=10), insert(4, userid=11), (10, 4, True, 5, 0, 0))[CALLS, *POINTS] == 12
+
+
+def test_a_nested_twin_is_not_added_to_the_statement_at_top_level(scrape: Scraper) -> None:
+    scrape()
+    found = scrape(insert(3), insert(100, toplevel=False))
+    assert found[CALLS, *POINTS] == 3
+    assert found[CALLS, "nested", ""] == 100
+
+
+def test_after_a_reset_counters_go_on_rising(scrape: Scraper) -> None:
+    scrape(insert(500))
+    scrape(insert(600))
+    scrape()
+    assert scrape(insert(40))[CALLS, *POINTS] == 140
+
+
+def test_a_reset_between_two_readings_counts_what_came_after_it(scrape: Scraper) -> None:
+    scrape(insert(500))
+    assert scrape(insert(30))[CALLS, *POINTS] == 30
+
+
+def test_a_statement_that_was_pushed_out_and_is_back_is_recognised_by_any_count_that_fell(
+    scrape: Scraper,
+) -> None:
+    scrape(insert(5, 900.0, 5))
+    assert scrape(insert(6, 1.0, 6))[CALLS, *POINTS] == 6
+
+
+def test_one_that_is_back_with_more_in_all_counts_is_never_counted_too_high(scrape: Scraper) -> None:
+    scrape(insert(5))
+    assert scrape(insert(60))[CALLS, *POINTS] == 55
+
+
+def test_from_postgres_17_on_its_start_tells_that_a_statement_is_back(
+    server: Server, scrape: Scraper
+) -> None:
+    server.since = 100.0
+    scrape(insert(5))
+    server.since = 200.0
+    assert scrape(insert(60))[CALLS, *POINTS] == 60
+
+
+def test_another_server_is_a_new_baseline(server: Server, scrape: Scraper) -> None:
+    scrape(insert(5))
+    assert scrape(insert(9))[CALLS, *POINTS] == 4
+    server.settings["server_started"] = 2.0
+    scrape(insert(5_000), history(70))
+    found = scrape(insert(5_001), history(71))
+    assert found[CALLS, *POINTS] == 5
+    assert found["mlflow_db_statement_read_calls_total", "metric_history", "metrics"] == 1
+
+
+def test_texts_are_read_once_each_and_all_together(server: Server, scrape: Scraper) -> None:
+    scrape(insert(1), history(1))
+    scrape(insert(2), history(2))
+    scrape(insert(2), history(2), (10, 3, True, 1, 0, 0), (11, 3, False, 1, 0, 0))
+    assert server.asked == [[1, 2], [3]]
+
+
+def test_texts_are_not_read_again_before_a_hundred_times_their_cost_has_passed(
+    server: Server, scrape: Scraper
+) -> None:
+    server.asking = server.slow(0.1)
+    scrape()
+    assert scrape(insert(2))[CALLS, *POINTS] == 2
+    server.now += 9.9
+    waiting = scrape(insert(3), history(20))
+    assert waiting["mlflow_db_statements_pending",] == 1
+    assert waiting[CALLS, *POINTS] == 3
+    assert waiting["mlflow_db_statement_read_calls_total", "metric_history", "metrics"] == 0
+    server.now += 0.2
+    found = scrape(insert(3), history(25))
+    assert found["mlflow_db_statements_pending",] == 0
+    assert found["mlflow_db_statement_read_calls_total", "metric_history", "metrics"] == 25
+    assert server.asked == [[1], [2]]
+
+
+def test_no_more_than_two_thousand_texts_are_asked_for_at_once(server: Server, scrape: Scraper) -> None:
+    server.texts = dict.fromkeys(range(1, 2_501), INSERT)
+    entries: list[Entry] = [(10, queryid, True, 1, 0.0, 1) for queryid in server.texts]
+    scrape()
+    first = scrape(*entries)
+    assert (first[CALLS, *POINTS], first["mlflow_db_statements_pending",]) == (2_000, 500)
+    assert scrape(*entries)[CALLS, *POINTS] == 2_500
+
+
+def test_what_is_pushed_out_before_its_text_is_read_counts_as_other(server: Server, scrape: Scraper) -> None:
+    scrape()
+    server.asking = server.slow(1.0)
+    scrape(insert(1))
+    scrape(insert(1), history(20))
+    found = scrape(insert(1))
+    assert found["mlflow_db_statements_pending",] == 0
+    assert found["mlflow_db_statement_read_calls_total", "other", ""] == 20
+
+
+def test_what_is_pushed_out_while_its_text_is_read_counts_as_other(server: Server, scrape: Scraper) -> None:
+    scrape()
+    del server.texts[2]
+    assert scrape(history(20))["mlflow_db_statement_read_calls_total", "other", ""] == 20
+
+
+def test_nothing_is_remembered_of_statements_no_longer_tracked(server: Server, scrape: Scraper) -> None:
+    server.texts = dict.fromkeys(range(1, 10_000), HISTORY)
+    for first in range(1, 5_000, 100):
+        scrape(*((10, queryid, True, 1, 0.0, 0) for queryid in range(first, first + 100)))
+    sizes = [len(value) for value in vars(scrape.collector).values() if isinstance(value, dict)]
+    assert max(sizes) <= 100
+    assert scrape()["mlflow_db_statement_read_calls_total", "metric_history", "metrics"] == 4_900
+
+
+def test_a_failure_to_read_texts_is_reported_until_they_are_read_and_loses_no_counts(
+    server: Server, scrape: Scraper
+) -> None:
+    def fail() -> None:
+        server.now += 2.0
+        raise SourceError(Reason.TIMEOUT, "statement_texts: too slow")
+
+    scrape()
+    server.asking = fail
+    for calls in (1, 2):
+        with pytest.raises(SourceError, match="too slow"):
+            scrape(insert(calls))
+    assert len(server.asked) == 1
+    server.now += 200.0
+    server.asking = server.slow(0.0)
+    assert scrape(insert(3))[CALLS, *POINTS] == 3
+
+
+def test_a_failure_is_over_when_no_text_is_wanted_any_more(server: Server, scrape: Scraper) -> None:
+    def fail() -> None:
+        raise SourceError(Reason.TIMEOUT, "too slow")
+
+    server.asking = fail
+    with pytest.raises(SourceError):
+        scrape(insert(1))
+    assert scrape()["mlflow_db_statements_pending",] == 0
+
+
+def test_a_server_on_which_everything_is_used_stays_below_220_series(server: Server, scrape: Scraper) -> None:
+    corpus = [
+        (line.split("\t")[3] == "top", line.split("\t")[4])
+        for file in (Path(__file__).parents[1] / "golden/statements").glob("*.tsv")
+        for line in file.read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    server.texts = {queryid: text for queryid, (_, text) in enumerate(corpus)}
+    found = scrape(*((10, queryid, toplevel, 1, 0.0, 0) for queryid, (toplevel, _) in enumerate(corpus)))
+    assert 180 < len(found) <= 220
+
+
+def test_with_statements_of_other_roles_hidden_those_seen_are_counted(scrape: Scraper) -> None:
+    hidden: Entry = (99, None, True, 1_000, 1.0, 1)
+    scrape(insert(1), hidden, hidden)
+    found = scrape(insert(2), hidden, hidden)
+    assert found["mlflow_db_statements_hidden",] == 2
+    assert found[CALLS, *POINTS] == 1
+
+
+def test_a_role_that_sees_no_statement_of_mlflow_is_told_its_grant(scrape: Scraper) -> None:
+    with pytest.raises(SourceError) as raised:
+        scrape((20, 3, True, 1, 0.0, 0), (10, None, True, 50, 1.0, 1))
+    assert raised.value.reason is Reason.PERMISSION
+    assert raised.value.remedy == 'GRANT pg_monitor TO "exporter";'
+
+
+def test_a_grant_while_we_run_does_not_bring_old_counts(scrape: Scraper) -> None:
+    with pytest.raises(SourceError):
+        scrape((10, None, True, 1_000, 0.0, 0), (20, 3, True, 1, 0.0, 0))
+    scrape(insert(1_000), (20, 3, True, 2, 0.0, 0))
+    found = scrape(insert(1_005), (20, 3, True, 2, 0.0, 0))
+    assert found[CALLS, *POINTS] == 5
+    assert found["mlflow_db_statement_read_calls_total", "other", ""] == 1
+
+
+def test_a_server_that_tracks_nothing_gives_no_zeros(server: Server, scrape: Scraper) -> None:
+    server.settings["track"] = "none"
+    with pytest.raises(SourceError) as raised:
+        scrape()
+    assert raised.value.reason is Reason.UNSUPPORTED
+    assert raised.value.remedy.startswith("pg_stat_statements.track = 'top'")
+
+
+def test_evictions_are_absent_where_the_server_has_no_such_count(server: Server, scrape: Scraper) -> None:
+    assert ("mlflow_db_statements_evicted_total",) in scrape()
+    server.settings["mlflow_db_statements_evicted_total"] = None
+    assert ("mlflow_db_statements_evicted_total",) not in scrape()
