@@ -68,6 +68,7 @@ class Scraper:
 
     def __init__(self, parts: Parts | None = None) -> None:
         self.parts = parts or Parts()
+        self._latest: tuple[float, list[tuple[Lane, Reading]]] = (0.0, [])
         self._lock = threading.Lock()
         self._flight: Flight | None = None
         # registry=None: nothing is registered, which would collect at once and keep state for ever.
@@ -95,7 +96,16 @@ class Scraper:
         """Read all lanes side by side; together they take as long as the slowest, at most until the deadline."""
         lanes = self.parts.lanes
         runs = [lane.begin(deadline) for lane in lanes]
-        return [(lane, lane.read(run, deadline)) for lane, run in zip(lanes, runs, strict=True)]
+        readings = [(lane, lane.read(run, deadline)) for lane, run in zip(lanes, runs, strict=True)]
+        self._latest = (time.monotonic(), readings)
+        return readings
+
+    def recent(self, age: float, deadline: float) -> list[tuple[Lane, Reading]]:
+        """Return the latest readings, anew only where they are older than `age` or of other parts."""
+        at, readings = self._latest
+        if time.monotonic() - at < age and tuple(lane for lane, _ in readings) == self.parts.lanes:
+            return readings
+        return self.read(deadline)
 
     def _encoded(self, readings: Sequence[tuple[Lane, Reading]]) -> Exposition:
         samples = [BUILD_INFO(1, __version__, platform.python_version())]

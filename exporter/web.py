@@ -106,6 +106,7 @@ class Server(ThreadingMixIn, WSGIServer):
     request_queue_size = 64
 
     def __init__(self, address: tuple[str, int], app: App) -> None:
+        # An empty host is every IPv4 address, as with Prometheus' own `:9090`.
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._free = threading.BoundedSemaphore(THREADS)
         self._open: dict[socket.socket, float] = {}
@@ -153,11 +154,13 @@ class Server(ThreadingMixIn, WSGIServer):
             except OSError:
                 log.debug("a late connection had ended by itself")
 
+    def stop(self, grace: float) -> None:
+        """Take no more connections, and let those under way finish for `grace` seconds."""
+        self.shutdown()
+        self.server_close()
+        until = time.monotonic() + grace
+        while self._open and time.monotonic() < until:
+            time.sleep(0.02)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.debug("connection of %s ended early", client_address[0], exc_info=True)
-
-
-def parse_listen(listen: str) -> tuple[str, int]:
-    """Split `host:port`; an empty host is every address of the machine. The settings have checked the form."""
-    host, _, port = listen.rpartition(":")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - `:10500` means that, as it does in Prometheus

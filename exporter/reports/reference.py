@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
+from exporter import collectors, lane, scrape, service
 from exporter.metric import AREAS, Metric
-from exporter.settings import Leaf
+from exporter.samplers import loop, probes
+from exporter.settings import Leaf, leaves, schema
 
 TITLES = {
     "server": "The tracking server's processes",
@@ -15,6 +20,41 @@ TITLES = {
     "probe": "Probes",
     "exporter": "The exporter itself",
 }
+
+PREFACE = """# Metrics and settings
+
+Made by `mlflow-exporter reference` from the declarations in the code; do not edit. Beside these the exporter gives
+`process_*` about its own process. Ages and limits are gauges, counters start at 0 with the exporter.
+"""
+
+
+def declared() -> Iterator[tuple[str, Sequence[Metric]]]:
+    """Give every metric there is, by the part that makes it."""
+    for name, collector in collectors.BY_NAME.items():
+        yield name, collector.metrics
+    yield "source", (collectors.DATABASE_UP, *lane.METRICS)
+    yield "probe", probes.Probe.metrics
+    yield "sampler", (loop.TICKS, loop.MISSED, loop.ERRORS)
+    yield "exporter", (*scrape.METRICS, *service.Reloads.metrics)
+
+
+def reference() -> str:
+    """Return METRICS.md."""
+    settings = settings_reference(leaves())
+    return f"{PREFACE}\n{metrics_reference(declared())}\n## Settings\n\n{settings}"
+
+
+def settings_schema() -> str:
+    """Return the JSON schema of the settings file, as text."""
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+def write(file: Path, text: str) -> None:
+    """Write a text to a file, or to standard output where that is `-`."""
+    if str(file) == "-":
+        sys.stdout.write(text)
+    else:
+        file.write_text(text, encoding="utf-8")
 
 
 def metrics_reference(parts: Iterable[tuple[str, Sequence[Metric]]]) -> str:

@@ -33,7 +33,7 @@ class Absence:
 
 NOT_FOUND = Absence(
     Reason.UNREACHABLE,
-    "no database is known: no tracking server was found and database.dsn is not set",
+    "no database is known: no tracking server is watched, and database.dsn is not set",
     "Start the tracking server on this machine, or set database.dsn.",
 )
 UNREADABLE = Absence(

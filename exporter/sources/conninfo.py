@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,6 @@ COMMAND_SECONDS = 5.0
 ALWAYS: dict[str, str | int] = {
     "application_name": "mlflow-exporter",
     "client_encoding": "UTF8",
-    # Startup options are refused by PgBouncer, and PGOPTIONS could bring some.
-    "options": "",
     # A peer that vanishes without a word is noticed in 25 s idle, and in 30 s while we wait for an answer.
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -28,6 +27,9 @@ ALWAYS: dict[str, str | int] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+
+# What a DSN may say otherwise. Startup options are refused by PgBouncer, and PGOPTIONS could bring some.
+UNLESS_GIVEN: dict[str, str | int] = {"options": ""}
 
 # An address found in another process's environment gets no credential that this user keeps for other servers.
 STRANGER = {"passfile": "/dev/null", "sslcertmode": "disable", "gssencmode": "disable"}
@@ -49,10 +51,10 @@ class Target:
     @classmethod
     def from_dsn(cls, dsn: Secret, password: Secret, password_file: str, command: tuple[str, ...]) -> Target:
         """Read a libpq URI or key=value string; raises SourceError, which never quotes it."""
+        # MLflow's own URI may name SQLAlchemy's driver, which libpq does not know.
+        text = re.sub(r"\Apostgres(?:ql)?\+\w+://", "postgresql://", dsn.reveal())
         try:
-            options = {
-                key: str(value) for key, value in conninfo_to_dict(dsn.reveal()).items() if value is not None
-            }
+            options = {key: str(value) for key, value in conninfo_to_dict(text).items() if value is not None}
         except ProgrammingError:
             raise SourceError(
                 Reason.BAD_ANSWER,
@@ -85,7 +87,8 @@ class Target:
         """Return what libpq takes, with the password in it; raises SourceError where that cannot be read."""
         password = self._password()
         # Empty means none: without it libpq would take PGPASSWORD, which is meant for another server.
-        return make_conninfo("", **dict(self.options), **ALWAYS, password=password).encode()
+        options = UNLESS_GIVEN | dict(self.options) | ALWAYS | {"password": password}
+        return make_conninfo("", **options).encode()
 
     def _password(self) -> str:
         if self.password:

@@ -1,0 +1,124 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from exporter import __version__
+from exporter.logs import set_up
+from exporter.settings import Settings, SettingsError, add_flags, flags_of, load
+
+COMMANDS = {
+    "serve": "run the exporter (the default)",
+    "once": "print two scrapes, for a bug report",
+    "check": "validate the settings, show the plan and what is missing",
+    "reference": "write METRICS.md: every metric and every setting",
+}
+
+EXAMPLES = """examples:
+  mlflow-exporter                              find the tracking server and its database, serve 127.0.0.1:10500
+  mlflow-exporter --config exporter.yml        with settings; `check` says what they come to
+  mlflow-exporter check                        what is found, what will be read, which GRANT is missing
+  mlflow-exporter once --for 30s > report.txt  two scrapes 30 s apart
+  MLFLOW_EXPORTER_DATABASE_DSN_FILE=/run/secrets/dsn mlflow-exporter --collectors database,connections
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0, 1 where it could not run, 2 for faulty settings or usage."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # Without a command the flags are those of `serve`; --help and --version are those of the whole.
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
+        arguments.insert(0, "serve")
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except SettingsError as error:
+        for fault in error.faults:
+            print(fault, file=sys.stderr)  # noqa: T201
+        return 2
+    except BrokenPipeError:
+        # `once | head`: what is left to write has no reader; Python's own flush at the exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "reference":
+        from exporter.reports import reference  # noqa: PLC0415 - each command loads what it needs
+
+        reference.write(options.file, reference.reference())
+        if options.schema:
+            reference.write(options.schema, reference.settings_schema())
+        return 0
+
+    from exporter.collectors import BY_NAME  # noqa: PLC0415
+
+    def settings() -> Settings:
+        return load(options.config, os.environ, flags_of(options), BY_NAME)
+
+    # The report of `check` says all that its log would.
+    set_up("error" if options.command == "check" else settings().log.level)
+    match options.command:
+        case "check":
+            from exporter.reports.check import check  # noqa: PLC0415
+
+            sys.stdout.write(check(settings))
+        case "once":
+            from exporter.reports.once import once  # noqa: PLC0415
+
+            once(settings, options.apart, sys.stdout)
+        case _:
+            from exporter.service import serve  # noqa: PLC0415
+
+            return serve(settings)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mlflow-exporter",
+        description="Prometheus exporter for MLflow tracking servers on Postgres.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mlflow-exporter {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    for name, help in COMMANDS.items():
+        command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        if name == "reference":
+            command.add_argument(
+                "file",
+                nargs="?",
+                type=Path,
+                default=Path("METRICS.md"),
+                help="default METRICS.md; - for standard output",
+            )
+            command.add_argument(
+                "--schema", type=Path, help="also write the JSON schema of the settings file there"
+            )
+            continue
+        command.add_argument("--config", type=Path, metavar="FILE", help="settings file, YAML")
+        if name == "once":
+            command.add_argument(
+                "--for",
+                dest="apart",
+                type=_duration,
+                default=30.0,
+                metavar="TIME",
+                help="time between them, as 30s or 2m",
+            )
+        add_flags(command)
+    return parser
+
+
+def _duration(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: write 30s, 2m or 500ms")
+    return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}[match[2]]

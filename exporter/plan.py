@@ -1,0 +1,199 @@
+"""From the settings and what was found to the parts that run, and from one plan to the next.
+
+A part whose spec is equal in both plans keeps running with its counters; the others start from zero, which
+Prometheus takes as a reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from exporter import collectors
+from exporter.backend import Backend
+from exporter.collector import Collector, SourceError
+from exporter.collectors import DATABASE_UP
+from exporter.discovery import Discovery, Found
+from exporter.lane import Lane
+from exporter.samplers.database_probe import DatabaseProbe, DatabaseProbeSpec
+from exporter.samplers.http_probe import HttpProbe, HttpProbeSpec, server_probes
+from exporter.samplers.loop import Loop
+from exporter.scrape import Gives, Parts, Scraper
+from exporter.secret import Secret
+from exporter.settings import Settings, SettingsError
+from exporter.sources.absent import NOT_FOUND, UNREADABLE, Absence, AbsentSource
+from exporter.sources.conninfo import Target
+from exporter.sources.host import HostSource
+from exporter.sources.postgres import PostgresSource
+from exporter.sources.sqlite import SqliteSource
+
+K = TypeVar("K")
+P = TypeVar("P", Lane, Loop)
+ProbeSpec = HttpProbeSpec | DatabaseProbeSpec
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """The tracking server's processes: on which port it listens and whose they are, where the settings say so."""
+
+    port: int | None
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteSpec:
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSpec:
+    """One source, and the names of the collectors that read it."""
+
+    source: HostSpec | Target | SqliteSpec | Absence
+    collectors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    lanes: tuple[LaneSpec, ...]
+    probes: tuple[ProbeSpec, ...]
+
+
+def plan(settings: Settings, found: Found | None) -> Plan:
+    """Decide what runs; raises SettingsError where the settings cannot be carried out."""
+    try:
+        database = _database(settings, found)
+        base = settings.server.url or (_base_url(found) if found else "")
+        probes: list[ProbeSpec] = list(server_probes(base, settings.probes, settings.server))
+    except SourceError as error:
+        raise SettingsError((f"{error.detail}. {error.remedy}",)) from None
+    except ValueError as error:
+        raise SettingsError((str(error),)) from None
+    if isinstance(database, Target) and settings.probes.database:
+        timing = (settings.probes.timeout, settings.probes.interval, settings.probes.vantage)
+        probes.append(DatabaseProbeSpec(database, *timing))
+    of_database = collectors.SQLITE if isinstance(database, SqliteSpec) else collectors.POSTGRES
+    lanes = (
+        _lane_spec(HostSpec(settings.server.port, settings.server.user), collectors.HOST, settings),
+        _lane_spec(database, of_database, settings),
+    )
+    return Plan(tuple(lane for lane in lanes if lane.collectors), tuple(probes))
+
+
+def _lane_spec(
+    source: HostSpec | Target | SqliteSpec | Absence,
+    available: tuple[type[Collector[Any]], ...],
+    settings: Settings,
+) -> LaneSpec:
+    chosen = settings.collectors
+    return LaneSpec(source, tuple(one.name for one in available if not chosen or one.name in chosen))
+
+
+def _database(settings: Settings, found: Found | None) -> Target | SqliteSpec | Absence:
+    given = settings.database
+    password = given.password or Secret("")
+    if dsn := _dsn(settings):
+        return Target.from_dsn(dsn, password, given.password_file, given.password_command)
+    if found is None or found.backend is None:
+        return UNREADABLE if found else NOT_FOUND
+    database = _of_backend(found.backend)
+    if isinstance(database, Target) and (password or given.password_file or given.password_command):
+        return Target(database.options, password, given.password_file, given.password_command)
+    return database
+
+
+def _of_backend(backend: Backend) -> Target | SqliteSpec | Absence:
+    match backend.dialect:
+        case "postgresql":
+            return Target.from_backend(backend)
+        case "sqlite":
+            return SqliteSpec(backend.path)
+        case dialect:
+            return Absence.of_dialect(dialect)
+
+
+def _dsn(settings: Settings) -> Secret | None:
+    path = settings.database.dsn_file
+    if not path:
+        return settings.database.dsn
+    try:
+        return Secret(Path(path).read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError((f"database.dsn_file: {path}: {type(error).__name__}",)) from None
+
+
+def _base_url(found: Found) -> str:
+    host = f"[{found.host}]" if ":" in found.host else found.host
+    return f"{found.scheme}://{host}:{found.port}{found.static_prefix}"
+
+
+class Running:
+    """The parts of the current plan."""
+
+    def __init__(self, scraper: Scraper, always: tuple[Gives, ...] = ()) -> None:
+        self._scraper = scraper
+        self._always = always
+        self._lanes: dict[LaneSpec, Lane] = {}
+        self._loops: dict[ProbeSpec, Loop] = {}
+
+    def apply(self, plan: Plan, discovery: Discovery) -> None:
+        """Go over to a plan; whatever fails in it fails before anything has changed."""
+        lanes, new_lanes = _next(plan.lanes, self._lanes, lambda spec: _lane(spec, discovery))
+        try:
+            loops, new_loops = _next(plan.probes, self._loops, _loop)
+        except Exception:
+            for lane in new_lanes:
+                lane.close()
+            raise
+        gone: list[Lane | Loop] = [part for spec, part in self._lanes.items() if spec not in lanes]
+        gone += [part for spec, part in self._loops.items() if spec not in loops]
+        self._lanes, self._loops = lanes, loops
+        self._scraper.parts = Parts(tuple(lanes.values()), (*self._always, *loops.values()))
+        for loop in new_loops:
+            loop.start()
+        for part in gone:
+            part.close()
+
+    def close(self) -> None:
+        for lane in self._lanes.values():
+            lane.close()
+        for loop in self._loops.values():
+            loop.close()
+
+
+def _next(specs: tuple[K, ...], current: dict[K, P], build: Callable[[K], P]) -> tuple[dict[K, P], list[P]]:
+    """Return the parts of the specs, current ones where a spec is equal, and those newly built."""
+    parts: dict[K, P] = {}
+    new: list[P] = []
+    try:
+        for spec in specs:
+            if spec not in current:
+                new.append(build(spec))
+            parts[spec] = current[spec] if spec in current else new[-1]
+    except Exception:
+        for part in new:
+            part.close()
+        raise
+    return parts, new
+
+
+def _lane(spec: LaneSpec, discovery: Discovery) -> Lane:
+    match spec.source:
+        case HostSpec():
+            return Lane(HostSource(discovery), _built(spec))
+        case Target():
+            return Lane(PostgresSource(spec.source), _built(spec), DATABASE_UP)
+        case SqliteSpec():
+            return Lane(SqliteSource(spec.source.path), _built(spec), DATABASE_UP)
+        case Absence():
+            return Lane(AbsentSource(spec.source), _built(spec), DATABASE_UP)
+
+
+def _built(spec: LaneSpec) -> list[Collector[Any]]:
+    return [collectors.BY_NAME[name]() for name in spec.collectors]
+
+
+def _loop(spec: ProbeSpec) -> Loop:
+    return Loop(HttpProbe(spec) if isinstance(spec, HttpProbeSpec) else DatabaseProbe(spec))

@@ -1,0 +1,65 @@
+"""`mlflow-exporter check`: the plan, tried once, with the exact statement or setting for what will not work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from exporter.lane import Lane, Reading
+from exporter.service import Service, describe
+from exporter.settings import Settings
+from exporter.status import probe_place
+
+PATIENCE_SECONDS = 10.0
+
+
+def check(load: Callable[[], Settings]) -> str:
+    """Return the report; raises SettingsError where the settings have faults.
+
+    A database that is down or a missing right is reported and is no fault: the exporter starts all the same.
+    """
+    service = Service(load)
+    try:
+        return "\n".join(_lines(service)) + "\n"
+    finally:
+        service.close()
+
+
+def _lines(service: Service) -> Iterator[str]:
+    yield "settings   ok"
+    yield f"listen     {service.settings.web.listen}"
+    yield f"server     {describe(service.found) if service.found else 'none found on this machine'}"
+    if service.found:
+        workers = service.sighting.workers_configured
+        yield f"workers    {'an unknown number' if workers is None else workers} configured"
+    for problem in service.sighting.problems:
+        yield f"problem    {problem}"
+    yield ""
+    readings = service.scraper.read(time.monotonic() + PATIENCE_SECONDS)
+    width = max((len(name) for _, reading in readings for name in reading.outcomes), default=0)
+    for lane, reading in readings:
+        yield from _of_lane(lane, reading, width)
+    if not readings:
+        yield "collector  none: the setting `collectors` leaves none of those that apply here"
+    yield ""
+    for probe in service.plan.probes:
+        yield f"probe      {probe.name}: {probe_place(probe)}"
+    if not service.plan.probes:
+        yield "probe      none: no server is known, set server.url"
+
+
+def _of_lane(lane: Lane, reading: Reading, width: int) -> Iterator[str]:
+    if not reading.up:
+        # All its collectors fail of the same; said once.
+        why = next(iter(reading.outcomes.values()))
+        yield f"source     {lane.source.name}: {why.reason}: {why.detail}"
+        yield f"           -> {why.remedy}"
+        yield f"           without it: {', '.join(reading.outcomes)}"
+        return
+    for name, outcome in reading.outcomes.items():
+        state = (
+            f"{outcome.reason}: {outcome.detail}" if outcome.reason else f"ok, {len(outcome.samples)} series"
+        )
+        yield f"collector  {name:<{width}}  {state}"
+        if outcome.remedy:
+            yield f"           {'':<{width}}  -> {outcome.remedy}"

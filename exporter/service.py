@@ -1,0 +1,180 @@
+"""The long-running exporter: follows the tracking server and the settings, and serves what it reads."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from types import FrameType
+
+from exporter import __version__
+from exporter.discovery import Discovery, Found, Sighting
+from exporter.metric import Sample, gauge
+from exporter.plan import Plan, Running, plan
+from exporter.scrape import Scraper
+from exporter.settings import Settings, SettingsError
+
+log = logging.getLogger(__name__)
+
+RELOADED = gauge(
+    "mlflow_exporter_config_last_reload_successful",
+    "1 where the settings were read without a fault at the start or the last SIGHUP, else 0.",
+    "the exporter",
+)
+RELOADED_AT = gauge(
+    "mlflow_exporter_config_last_reload_success_timestamp_seconds",
+    "Unix time at which the settings in force were read.",
+    "the exporter",
+    "timestamp_seconds",
+)
+
+# How soon a server that restarts, or moves to another database, is followed; a look costs below a millisecond.
+LOOK_SECONDS = 2.0
+
+
+class Reloads:
+    """Whether the settings in force are those of the file."""
+
+    metrics = (RELOADED, RELOADED_AT)
+
+    def __init__(self) -> None:
+        self.successful = True
+        self._at = time.time()
+
+    def succeeded(self) -> None:
+        self.successful, self._at = True, time.time()
+
+    def failed(self) -> None:
+        self.successful = False
+
+    def samples(self) -> Iterable[Sample]:
+        yield RELOADED(float(self.successful))
+        yield RELOADED_AT(self._at)
+
+
+class Service:
+    """Keep the running parts in step with the settings and with the tracking server."""
+
+    def __init__(self, load: Callable[[], Settings]) -> None:
+        """Read the settings; raises SettingsError."""
+        self._load = load
+        self.settings = load()
+        self.scraper = Scraper()
+        self.reloads = Reloads()
+        self.discovery = _discovery(self.settings)
+        self.sighting: Sighting = self.discovery.look()
+        # Kept while the server is down, so that its database stays watched.
+        self.found: Found | None = self.sighting.found
+        self._running = Running(self.scraper, (self.reloads,))
+        self._problems: tuple[str, ...] = ()
+        self._say_problems()
+        self.plan: Plan = plan(self.settings, self.found)
+        self._running.apply(self.plan, self.discovery)
+
+    def look(self) -> None:
+        """Look for the server again; a changed one changes the plan."""
+        self.sighting = self.discovery.look()
+        self._say_problems()
+        found = self.sighting.found
+        if found is None or found == self.found:
+            return
+        log.info("tracking server found: %s", describe(found))
+        try:
+            self._go_over(self.settings, found, self.discovery)
+        except SettingsError as error:
+            log.error("cannot follow the tracking server: %s", error)
+
+    def reload(self) -> None:
+        """Read the settings again; faulty ones are logged and change nothing."""
+        try:
+            settings = self._load()
+            discovery = self.discovery
+            if settings.server != self.settings.server:
+                discovery = _discovery(settings)
+            sighting = discovery.look()
+            self._go_over(settings, sighting.found or self.found, discovery)
+        except SettingsError as error:
+            self.reloads.failed()
+            log.error("settings not reloaded, the old ones stay in force:\n%s", error)
+            return
+        self.settings, self.discovery, self.sighting = settings, discovery, sighting
+        self.reloads.succeeded()
+        log.info("settings reloaded")
+
+    def close(self) -> None:
+        self._running.close()
+
+    def _go_over(self, settings: Settings, found: Found | None, discovery: Discovery) -> None:
+        new = plan(settings, found)
+        self._running.apply(new, discovery)
+        self.plan, self.found = new, found
+
+    def _say_problems(self) -> None:
+        for problem in self.sighting.problems:
+            if problem not in self._problems:
+                log.warning("%s", problem)
+        self._problems = self.sighting.problems
+
+
+def _discovery(settings: Settings) -> Discovery:
+    return Discovery(settings.server.port, settings.server.user)
+
+
+def describe(found: Found) -> str:
+    """Return one line about a server, without secrets."""
+    backend = found.backend
+    if backend is None:
+        store = "a backend that could not be read"
+    elif backend.dialect == "sqlite":
+        store = f"sqlite {backend.path}"
+    else:
+        port = f":{backend.port}" if backend.port else ""
+        store = f"{backend.dialect} {backend.user}@{backend.host}{port}/{backend.dbname}"
+    return f"{found.kind} on {found.scheme}://{found.host}:{found.port}{found.static_prefix}, {store}"
+
+
+def serve(load: Callable[[], Settings]) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit status."""
+    from exporter.status import pages  # noqa: PLC0415 - `check` and `once` need neither pages nor a server
+    from exporter.web import App, Server  # noqa: PLC0415
+
+    events: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        events.put(number)  # SimpleQueue is safe to use in a signal handler, a lock is not
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, note)
+    service = Service(load)
+    host, port = service.settings.web.address
+    try:
+        server = Server((host, port), App(service.scraper, pages(service)))
+    except OSError as error:
+        log.error("cannot listen on %s:%d: %s; choose another with --web.listen", host, port, error.strerror)
+        return 1
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="web", daemon=True
+    ).start()
+    log.info("mlflow-exporter %s serves http://%s:%d/metrics", __version__, host, server.server_port)
+    if service.found:
+        log.info("tracking server found: %s", describe(service.found))
+    ends = (int(signal.SIGTERM), int(signal.SIGINT))
+    while (event := _next_event(events)) not in ends:
+        if event == signal.SIGHUP:
+            service.reload()
+        else:
+            service.look()
+    log.info("stopping")
+    server.stop(grace=1.0)
+    service.close()
+    return 0
+
+
+def _next_event(events: queue.SimpleQueue[int]) -> int | None:
+    try:
+        return events.get(timeout=LOOK_SECONDS)
+    except queue.Empty:
+        return None

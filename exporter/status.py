@@ -1,0 +1,80 @@
+"""The pages for people: what this is, what it found, and how each collector fares."""
+
+from __future__ import annotations
+
+import html
+import time
+from typing import TYPE_CHECKING
+
+from exporter import __version__
+from exporter.plan import Plan, ProbeSpec
+from exporter.samplers.http_probe import HttpProbeSpec
+from exporter.service import Service, describe
+
+if TYPE_CHECKING:
+    from exporter.web import Page
+
+HTML = "text/html; charset=utf-8"
+PLAIN = "text/plain; charset=utf-8"
+# A page that is reloaded must not read the database more often than Prometheus does.
+RECENT_SECONDS = 15.0
+PATIENCE_SECONDS = 3.0
+
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em;color:#222}
+table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3em .8em .3em 0;border-bottom:1px solid #ddd;
+vertical-align:top}.ok{color:#176f2c}.bad{color:#b00020}code{background:#f3f3f3;padding:.1em .3em}"""
+
+
+def pages(service: Service) -> dict[str, Page]:
+    return {
+        "/": lambda: ("200 OK", HTML, index(service).encode()),
+        "/-/healthy": lambda: ("200 OK", PLAIN, b"mlflow-exporter is healthy\n"),
+        # The first plan is in force before the port is open, so whoever gets an answer gets this one.
+        "/-/ready": lambda: ("200 OK", PLAIN, b"mlflow-exporter is ready\n"),
+    }
+
+
+def index(service: Service) -> str:
+    """Return the first page; every text that comes from outside is escaped."""
+    readings = service.scraper.recent(RECENT_SECONDS, time.monotonic() + PATIENCE_SECONDS)
+    rows = [
+        _row(name, lane.source.name, str(outcome.reason or "ok"), outcome.detail, outcome.remedy)
+        for lane, reading in readings
+        for name, outcome in reading.outcomes.items()
+    ]
+    found = describe(service.found) if service.found else "no tracking server found on this machine"
+    if service.found and service.sighting.found is None:
+        found += " (not running now)"
+    problems = [*service.sighting.problems]
+    if not service.reloads.successful:
+        problems.append(
+            "The settings file has faults; the settings read before it are in force. See the log."
+        )
+    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>MLflow exporter</title>
+<style>{STYLE}</style></head><body><h1>MLflow exporter {html.escape(__version__)}</h1>
+<p>Metrics of an MLflow tracking server and its database, for Prometheus: <a href="/metrics">/metrics</a>,
+<a href="/-/healthy">/-/healthy</a>, <a href="/-/ready">/-/ready</a>.</p>
+<h2>Tracking server</h2><p>{html.escape(found)}</p>{"".join(f"<p class=bad>{html.escape(one)}</p>" for one in problems)}
+<h2>Collectors</h2><table><tr><th>collector</th><th>source</th><th>state</th><th>why, and what mends it</th></tr>
+{"".join(rows)}</table><h2>Probes</h2><ul>{_probes(service.plan)}</ul></body></html>
+"""
+
+
+def _row(name: str, source: str, state: str, detail: str, remedy: str) -> str:
+    css = "ok" if state == "ok" else "bad"
+    mends = f"<br><code>{html.escape(remedy)}</code>" if remedy else ""
+    return (
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(source)}</td><td class={css}>{html.escape(state)}</td>"
+        f"<td>{html.escape(detail)}{mends}</td></tr>\n"
+    )
+
+
+def _probes(plan: Plan) -> str:
+    return "".join(
+        f"<li>{html.escape(probe.name)}: {html.escape(probe_place(probe))}</li>" for probe in plan.probes
+    )
+
+
+def probe_place(probe: ProbeSpec) -> str:
+    """Return where a probe goes, without user or query."""
+    return probe.place if isinstance(probe, HttpProbeSpec) else probe.target.place

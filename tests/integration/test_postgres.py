@@ -1,0 +1,306 @@
+"""Every query on every major with the documented rights, and Postgres in each kind of trouble."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from exporter import collectors
+from exporter.collector import Reason
+from exporter.collectors import DATABASE_UP
+from exporter.lane import Lane, Reading
+from exporter.secret import Secret
+from exporter.sources.conninfo import Target
+from exporter.sources.postgres import PostgresSource
+from tests.lab.postgres import MAJORS, PgBouncer, Postgres
+from tests.lab.process import wait_for
+
+pytestmark = pytest.mark.integration
+
+Start = Callable[[int], Postgres]
+
+# What a server does not have to tell: nothing was analysed, no limit was set, no statistics were reset; and no
+# view of evictions before 14.
+OPTIONAL = {
+    "mlflow_db_table_rows",
+    "mlflow_db_database_connections_limit",
+    "mlflow_db_role_connections_limit",
+    "mlflow_db_stats_reset_timestamp_seconds",
+    "mlflow_db_statements_evicted_total",
+}
+
+
+@contextmanager
+def lane_to(dsn: str) -> Iterator[Lane]:
+    target = Target.from_dsn(Secret(dsn), Secret(""), "", ())
+    lane = Lane(PostgresSource(target), [one() for one in collectors.POSTGRES], DATABASE_UP)
+    try:
+        yield lane
+    finally:
+        lane.close()
+
+
+def read(lane: Lane, seconds: float = 5.0) -> Reading:
+    deadline = time.monotonic() + seconds
+    return lane.read(lane.begin(deadline), deadline)
+
+
+def settled(lane: Lane, seconds: float = 5.0) -> Reading:
+    """Read once the lane's thread is free: after a reading that was cut off it may still be draining."""
+    deadline = time.monotonic() + 10
+    while (run := lane.begin(time.monotonic() + seconds)) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return lane.read(run, time.monotonic() + seconds)
+
+
+def reasons(reading: Reading) -> dict[str, Reason]:
+    return {name: outcome.reason for name, outcome in reading.outcomes.items() if outcome.reason}
+
+
+def value(lane: Lane, reading: Reading, metric: str, *labels: str) -> float:
+    (found,) = (
+        sample.value
+        for sample in lane.samples(reading)
+        if sample.metric.name == metric and sample.labels == labels
+    )
+    assert isinstance(found, float | int)
+    return found
+
+
+def ours(server: Postgres) -> int:
+    """Count the exporter's sessions as the server sees them."""
+    ((count,),) = server.execute(
+        "select count(*) from pg_stat_activity where application_name = 'mlflow-exporter'"
+    )
+    return int(count)
+
+
+@pytest.fixture
+def database(postgres: Start, request: pytest.FixtureRequest) -> Iterator[tuple[Postgres, str]]:
+    """Return the shared Postgres 15 and the name of a database of this test's own."""
+    server = postgres(15)
+    name = f"db_{abs(hash(request.node.name)) % 10**8}"
+    server.create_mlflow(name)
+    yield server, name
+    server.drop(name)
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_every_query_answers_for_a_role_with_pg_monitor_and_the_documented_grants(
+    postgres: Start, major: int
+) -> None:
+    server = postgres(major)
+    server.create_mlflow("matrix")
+    try:
+        with lane_to(server.dsn("exporter", "matrix")) as lane:
+            readings = [read(lane), read(lane)]
+            assert [reasons(reading) for reading in readings] == [{}, {}]
+            given = {sample.metric.name for sample in lane.samples(readings[-1])}
+            missing = {metric.name for metric in lane.metrics} - given
+            assert missing <= OPTIONAL | ({"mlflow_db_statements_evicted_total"} if major == 13 else set())
+            assert value(lane, readings[-1], "mlflow_db_up") == 1.0
+    finally:
+        server.drop("matrix")
+
+
+def test_mlflows_own_role_is_enough_for_everything(database: tuple[Postgres, str]) -> None:
+    server, name = database
+    with server.connect("mlflow", name) as session, lane_to(server.dsn("mlflow", name)) as lane:
+        session.execute("select run_uuid from runs")
+        read(lane)
+        session.execute("select run_uuid from runs")
+        assert reasons(read(lane)) == {}
+
+
+def test_without_pg_monitor_hidden_sessions_are_unknown_and_what_needs_them_says_what_to_grant(
+    database: tuple[Postgres, str],
+) -> None:
+    server, name = database
+    server.execute("CREATE ROLE nosy LOGIN PASSWORD 'nosy'")
+    try:
+        with server.connect("mlflow", name), lane_to(server.dsn("nosy", name, "nosy")) as lane:
+            reading = read(lane)
+            assert value(lane, reading, "mlflow_db_connections", "unknown") == 1.0
+            assert value(lane, reading, "mlflow_db_monitor_privilege") == 0.0
+            failed = reading.outcomes["transactions"]
+            assert failed.reason is Reason.PERMISSION
+            assert failed.remedy == 'GRANT pg_monitor TO "nosy";'
+    finally:
+        server.execute("DROP ROLE nosy")
+
+
+def test_a_missing_extension_is_unsupported_and_names_the_statement_that_adds_it(
+    database: tuple[Postgres, str],
+) -> None:
+    server, name = database
+    server.execute("DROP EXTENSION pg_stat_statements", dbname=name)
+    with lane_to(server.dsn("exporter", name)) as lane:
+        outcome = read(lane).outcomes["statements"]
+        assert outcome.reason is Reason.UNSUPPORTED
+        assert outcome.remedy.startswith("CREATE EXTENSION pg_stat_statements")
+        # Put it where no search path leads to: found all the same, without a restart of ours.
+        server.execute("CREATE SCHEMA monitoring", dbname=name)
+        server.execute("GRANT USAGE ON SCHEMA monitoring TO exporter", dbname=name)
+        server.execute("CREATE EXTENSION pg_stat_statements SCHEMA monitoring", dbname=name)
+        assert reasons(read(lane)) == {}
+
+
+def test_a_database_without_mlflows_tables_says_so(postgres: Start) -> None:
+    server = postgres(15)
+    with lane_to(server.dsn("exporter", "postgres")) as lane:
+        reading = read(lane)
+    assert reasons(reading).keys() == {"tables", "indexes", "sizes", "statements"}
+    assert "holds no MLflow tables" in reading.outcomes["tables"].detail
+
+
+def test_mlflows_tables_in_a_schema_of_their_own_are_found(database: tuple[Postgres, str]) -> None:
+    server, name = database
+    server.execute("ALTER SCHEMA public RENAME TO tracking", dbname=name)
+    server.execute("REVOKE USAGE ON SCHEMA tracking FROM PUBLIC", dbname=name)
+    with lane_to(server.dsn("exporter", name)) as lane:
+        assert reasons(read(lane))["tables"] is Reason.PERMISSION
+        server.execute("GRANT USAGE ON SCHEMA tracking TO exporter", dbname=name)
+        assert "tables" not in reasons(read(lane))
+
+
+def test_a_locked_table_fails_only_the_collector_that_needs_it_and_leaves_no_session(
+    database: tuple[Postgres, str],
+) -> None:
+    server, name = database
+    with server.connect("mlflow", name) as session, lane_to(server.dsn("exporter", name)) as lane:
+        with session.transaction():
+            session.execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")
+            started = time.monotonic()
+            readings = [read(lane) for _ in range(3)]
+            assert time.monotonic() - started < 3
+        assert reasons(readings[0]) == {"sizes": Reason.TIMEOUT}
+        assert ours(server) == 1
+
+
+def test_lock_waits_connections_and_open_transactions_are_seen_as_they_are(
+    database: tuple[Postgres, str],
+) -> None:
+    server, name = database
+    with (
+        server.connect("mlflow", name) as holder,
+        server.connect("mlflow", name) as waiter,
+        lane_to(server.dsn("exporter", name)) as lane,
+    ):
+        with holder.transaction():
+            holder.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
+            waiting = threading.Thread(target=waiter.execute, args=("select count(*) from runs",))
+            waiting.start()
+            wait_for(
+                lambda: server.execute("select 1 from pg_stat_activity where wait_event_type = 'Lock'") != [],
+                "a session that waits for the lock",
+            )
+            reading = read(lane)
+        waiting.join(10)
+        assert value(lane, reading, "mlflow_db_lock_waiters") == 1
+        assert value(lane, reading, "mlflow_db_lock_blockers") == 1
+        assert value(lane, reading, "mlflow_db_connections", "idle in transaction") == 1
+        assert value(lane, reading, "mlflow_db_connections", "active") == 2  # the waiter, and we who look
+        assert value(lane, reading, "mlflow_db_oldest_transaction_seconds") > 0
+        assert value(lane, reading, "mlflow_db_oldest_idle_in_transaction_seconds") > 0
+
+
+@pytest.fixture
+def own(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """Return a Postgres that the test may break, with database `mlflow`."""
+    with Postgres(15, getattr(request, "param", {})) as server:
+        server.create_mlflow()
+        yield server
+
+
+def test_a_frozen_server_is_a_timeout_then_busy_and_comes_back_on_the_same_connection(own: Postgres) -> None:
+    with lane_to(own.dsn("exporter", "mlflow")) as lane:
+        assert reasons(read(lane)) == {}
+        own.pause()
+        first, second = read(lane, 0.5), read(lane, 0.5)
+        own.resume()
+        assert (first.up, reasons(first)["database"]) == (False, Reason.TIMEOUT)
+        assert (second.up, reasons(second)["database"]) == (False, Reason.BUSY)
+        assert reasons(settled(lane)) == {}
+        assert ours(own) == 1
+
+
+def test_a_killed_server_is_unreachable_and_the_first_reading_after_its_restart_is_whole(
+    own: Postgres,
+) -> None:
+    with lane_to(own.dsn("exporter", "mlflow")) as lane:
+        assert reasons(read(lane)) == {}
+        own.kill()
+        down = read(lane)
+        assert (down.up, reasons(down)["database"]) == (False, Reason.UNREACHABLE)
+        own.start()
+        assert reasons(read(lane)) == {}
+        own.stop()
+        own.start()  # between two scrapes: nobody has noticed
+        assert reasons(read(lane)) == {}
+
+
+@pytest.mark.parametrize(
+    "own", [{"max_connections": "8", "superuser_reserved_connections": "1"}], indirect=True
+)
+def test_a_server_without_a_free_slot_is_still_read_over_the_kept_connection(own: Postgres) -> None:
+    with lane_to(own.dsn("exporter", "mlflow")) as lane:
+        read(lane)
+        taken = [own.connect("mlflow", "mlflow") for _ in range(6)]
+        try:
+            with pytest.raises(psycopg.OperationalError, match="remaining connection slots"):
+                own.connect("mlflow", "mlflow")
+            reading = read(lane)
+            assert reasons(reading) == {}
+            assert value(lane, reading, "mlflow_db_connections_used") == 7
+            assert value(lane, reading, "mlflow_db_connections_limit") == 8
+            assert value(lane, reading, "mlflow_db_connections_reserved") == 1
+            assert value(lane, reading, "mlflow_db_role_connections", "mlflow") == 6
+        finally:
+            for connection in taken:
+                connection.close()
+
+
+def test_a_wrong_password_is_a_permission_and_its_remedy_names_the_setting(postgres: Start) -> None:
+    server = postgres(15)
+    with lane_to(server.dsn("exporter", "postgres", "wrong-Zq84")) as lane:
+        outcome = read(lane).outcomes["database"]
+    assert outcome.reason is Reason.PERMISSION
+    assert "database.password_file" in outcome.remedy
+    assert "wrong-Zq84" not in outcome.detail + outcome.remedy
+
+
+def test_behind_a_transaction_pooler_all_is_read_and_its_clients_can_write(own: Postgres) -> None:
+    """A session SET of ours would make their transactions read-only: they share our server connections."""
+    failures: list[str] = []
+
+    def insert(pooler: PgBouncer, count: int) -> None:
+        # psycopg prepares statements after five uses, which no PgBouncer before 1.21 can follow.
+        connection = psycopg.connect(pooler.dsn(), autocommit=True, prepare_threshold=None)
+        with connection:
+            for number in range(count):
+                try:
+                    connection.execute(
+                        "insert into experiment_tags (key, value, experiment_id) values (%s, 'x', 0)"
+                        " on conflict (key, experiment_id) do update set value = excluded.value",
+                        (f"k{number % 50}",),
+                    )
+                except psycopg.Error as error:
+                    failures.append(str(error))
+
+    with PgBouncer(own, {"default_pool_size": "2"}) as pooler, lane_to(pooler.dsn()) as lane:
+        writers = [threading.Thread(target=insert, args=(pooler, 1250)) for _ in range(4)]
+        for writer in writers:
+            writer.start()
+        readings = []
+        while any(writer.is_alive() for writer in writers):
+            readings.append(read(lane))
+        for writer in writers:
+            writer.join()
+    assert failures == []
+    assert len(readings) > 5
+    assert [reasons(reading) for reading in readings if reasons(reading)] == []

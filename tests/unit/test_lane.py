@@ -1,0 +1,229 @@
+"""A lane answers by the deadline whatever its source and its collectors do."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from exporter.collector import Collector, Reason, SourceError
+from exporter.lane import Lane, Reading
+from exporter.metric import Sample, gauge
+
+pytestmark = pytest.mark.unit
+
+ONE = gauge("mlflow_db_one", "One.", "nowhere")
+TWO = gauge("mlflow_db_two", "Two.", "nowhere")
+UP = gauge("mlflow_db_up", "Up.", "nowhere")
+FAR = 5.0
+
+
+class Session:
+    """What the collectors of these tests read: a value, or an error to raise."""
+
+    value: float | BaseException = 1.0
+
+
+class FakeSource:
+    """A source whose every step can be replaced, to stand for whatever a real one may do."""
+
+    name = "fake"
+
+    def __init__(self, opened: Callable[[], object] = Session) -> None:
+        self.opened = opened
+        self.settled: Callable[[], None] = lambda: None
+        self.closed = threading.Event()
+        self.openings = 0
+
+    def open(self, names: Sequence[str], deadline: float) -> object:
+        self.openings += 1
+        return self.opened()
+
+    def settle(self) -> None:
+        self.settled()
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class First(Collector[Session]):
+    name = "first"
+    metrics = (ONE,)
+
+    def collect(self, session: Session) -> Iterable[Sample]:
+        if isinstance(session.value, BaseException):
+            raise session.value
+        yield ONE(session.value)
+
+
+class Second(Collector[Session]):
+    name = "second"
+    metrics = (TWO,)
+
+    def collect(self, session: Session) -> Iterable[Sample]:
+        yield TWO(2)
+
+
+class Slow(Collector[Session]):
+    name = "slow"
+    metrics = (TWO,)
+    every = 60.0
+
+    def collect(self, session: Session) -> Iterable[Sample]:
+        yield TWO(2)
+
+
+@contextmanager
+def lane_of(source: FakeSource, *collectors: Collector[Session]) -> Iterator[Lane]:
+    lane = Lane(source, collectors, UP)
+    try:
+        yield lane
+    finally:
+        lane.close()
+
+
+def read(lane: Lane, seconds: float = FAR) -> Reading:
+    deadline = time.monotonic() + seconds
+    # A run begins when the one before has settled, which may be a moment after its answers.
+    while (run := lane.begin(deadline)) is None and time.monotonic() < deadline:
+        pass
+    return lane.read(run, deadline)
+
+
+def exposed(lane: Lane, reading: Reading) -> dict[tuple[str, tuple[str, ...]], float]:
+    return {
+        (s.metric.name, s.labels): s.value for s in lane.samples(reading) if isinstance(s.value, float | int)
+    }
+
+
+def test_samples_and_the_lanes_own_metrics_are_given() -> None:
+    with lane_of(FakeSource(), First()) as lane:
+        values = exposed(lane, read(lane))
+    assert values["mlflow_db_one", ()] == 1.0
+    assert values["mlflow_db_up", ()] == 1.0
+    assert values["mlflow_exporter_source_up", ("fake",)] == 1.0
+    assert values["mlflow_exporter_collector_success", ("first",)] == 1.0
+    assert values["mlflow_exporter_collector_last_success_timestamp_seconds", ("first",)] == pytest.approx(
+        time.time(), abs=60
+    )
+
+
+def test_one_failing_collector_costs_only_its_own_samples() -> None:
+    session = Session()
+    session.value = SourceError(Reason.PERMISSION, "not allowed", "GRANT it;")
+    with lane_of(FakeSource(lambda: session), First(), Second()) as lane:
+        reading = read(lane)
+        values = exposed(lane, reading)
+    assert reading.outcomes["first"].remedy == "GRANT it;"
+    assert ("mlflow_db_one", ()) not in values
+    assert values["mlflow_db_two", ()] == 2.0
+    assert values["mlflow_exporter_collector_success", ("first",)] == 0.0
+    assert values["mlflow_exporter_collector_errors_total", ("first", "permission")] == 1.0
+
+
+def test_an_unforeseen_exception_is_a_bug_with_its_traceback_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    session = Session()
+    session.value = ZeroDivisionError("division by zero")
+    with lane_of(FakeSource(lambda: session), First()) as lane:
+        assert [read(lane).outcomes["first"].reason for _ in range(3)] == [Reason.BUG] * 3
+    assert len(caplog.records) == 1
+    assert "in collect" in caplog.text
+
+
+def test_a_source_that_cannot_be_opened_fails_all_its_collectors_and_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse() -> object:
+        raise SourceError(Reason.UNREACHABLE, "refused", "start it")
+
+    source = FakeSource(refuse)
+    caplog.set_level(logging.INFO)
+    with lane_of(source, First(), Second()) as lane:
+        for _ in range(2):
+            reading = read(lane)
+            assert {outcome.reason for outcome in reading.outcomes.values()} == {Reason.UNREACHABLE}
+            assert exposed(lane, reading)["mlflow_db_up", ()] == 0.0
+        source.opened = Session
+        assert read(lane).up
+    assert [record.getMessage() for record in caplog.records] == [
+        "source fake: unreachable: refused. Remedy: start it",
+        "source fake works again",
+    ]
+
+
+def test_a_hung_source_is_timeout_at_the_deadline_then_busy_at_once_and_recovers() -> None:
+    release = threading.Event()
+
+    def hang() -> object:
+        release.wait(FAR)
+        return Session()
+
+    source = FakeSource(hang)
+    with lane_of(source, First()) as lane:
+        assert read(lane, 0.15).outcomes["first"].reason is Reason.TIMEOUT
+        deadline = time.monotonic() + FAR
+        run = lane.begin(deadline)
+        assert run is None
+        assert lane.read(run, deadline).outcomes["first"].reason is Reason.BUSY
+        release.set()
+        assert read(lane).outcomes["first"].reason is None
+    assert source.openings == 2
+
+
+def test_two_scrapes_at_once_share_one_reading() -> None:
+    opened, release = threading.Event(), threading.Event()
+
+    def hold() -> object:
+        opened.set()
+        release.wait(FAR)
+        return Session()
+
+    source = FakeSource(hold)
+    with lane_of(source, First()) as lane:
+        deadline = time.monotonic() + FAR
+        first = lane.begin(deadline)
+        opened.wait(FAR)
+        second = lane.begin(deadline)
+        release.set()
+        assert first is second
+        assert lane.read(second, deadline).outcomes["first"].reason is None
+    assert source.openings == 1
+
+
+def test_a_slow_collector_is_read_once_and_its_samples_are_kept_between() -> None:
+    source = FakeSource()
+    session = Session()
+    source.opened = lambda: session
+    with lane_of(source, Slow()) as lane:
+        first = read(lane).outcomes["slow"]
+        second = read(lane).outcomes["slow"]
+    assert first is second
+    assert [sample.value for sample in second.samples] == [2]
+
+
+def test_a_slow_collectors_samples_outlive_a_failing_source() -> None:
+    source = FakeSource()
+    with lane_of(source, First(), Slow()) as lane:
+        read(lane)
+
+        def refuse() -> object:
+            raise SourceError(Reason.UNREACHABLE, "refused")
+
+        source.opened = refuse
+        values = exposed(lane, read(lane))
+    assert values["mlflow_db_up", ()] == 0.0
+    assert ("mlflow_db_one", ()) not in values
+    assert values["mlflow_db_two", ()] == 2.0
+
+
+def test_a_closed_lane_ends_its_thread_and_closes_its_source() -> None:
+    source = FakeSource()
+    with lane_of(source, First()) as lane:
+        read(lane)
+    assert source.closed.wait(FAR)
