@@ -85,11 +85,12 @@ class Discovery:
             [one.identity for one in before.sighting.processes if one.slot is not None] if before else []
         )
         port = before.server.listener.port if before else 0
-        candidates = self._of_user(servers(self.proc, workers, port))
+        everybodys = servers(self.proc, workers, port)
+        candidates = self._of_user(everybodys)
         chosen = self._chosen(candidates)
         self._known = None
         if len(chosen) != 1:
-            self._nothing = Sighting(ambiguous=len(chosen) > 1, problems=tuple(self._why_none(candidates)))
+            self._nothing = Sighting(ambiguous=len(chosen) > 1, problems=tuple(self._why_none(everybodys)))
             return self._nothing
         (server,) = chosen
         if server.headless and before and server.orphans and set(workers) & _identities(server.orphans):
@@ -136,15 +137,18 @@ class Discovery:
         return [one for one in found if not one.headless] or found
 
     def _why_none(self, found: list[Server]) -> Iterable[str]:
-        if found:
-            names = ", ".join(
-                f"port {one.listener.port} (user {user_name(one.owner)})"
-                for one in sorted(found, key=lambda one: (one.listener.port, one.owner))
-            )
-            wanted = (
-                f"None listens on port {self._port}" if self._port else "Several tracking servers run here"
-            )
-            yield f"{wanted}: found {names}; set server.port to the one to watch."
+        if not found:
+            return
+        what = "Several tracking servers run here"
+        if self._port or self._user:
+            wanted = [f"port {self._port}"] if self._port else []
+            wanted += [f"user {self._user}"] if self._user else []
+            what = f"There is not exactly one tracking server with {' and '.join(wanted)}; there are"
+        names = ", ".join(
+            f"port {one.listener.port} (user {user_name(one.owner)})"
+            for one in sorted(found, key=lambda one: (one.listener.port, one.owner))
+        )
+        yield f"{what}: {names}. Set server.port, and server.user where ports are equal, to the one to watch."
 
 
 def slots(

@@ -120,7 +120,7 @@ def sight(proc: Path, server: Server, user: str) -> Sighting:
         started=boot + server.head.stat.started / TICKS if boot and not server.headless else None,
         pool_capacity=pool_capacity(environ, backend) if environ is not None else None,
         jobs=JOB_QUEUE in environ if environ is not None else None,
-        socket=server.listener.inode if server.holds_socket else None,
+        socket=server.listener.inode if server.readable else None,
         version=version(proc, server),
         problems=tuple(_problems(proc, server, backend, named)),
     )
@@ -177,11 +177,12 @@ def _backend(proc: Path, server: Server, environ: Mapping[str, str] | None, name
 def _problems(proc: Path, server: Server, backend: Backend | None, named: bool) -> Iterator[str]:
     pid = server.head.stat.pid
     owner = user_name(server.owner)
-    if not server.holds_socket:
+    if not server.readable:
+        remedy = "root" if server.owner == 0 else f"{owner} or as root"
         yield (
             f"The server belongs to {owner} and this exporter runs as {user_name(os.geteuid())}, which cannot read "
-            "its descriptors and environment: no connections per worker, no pool capacity, no limits of its "
-            f"control group; run the exporter as {owner} or as root."
+            "its descriptors and environment: connections per worker, pool capacity and MLflow's version are "
+            f"missing; run the exporter as {remedy}."
         )
         if not named:
             yield (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,8 +17,7 @@ from exporter.host.sockets import Listener
 # MLflow puts these into the environment of all that it starts. The first, since 3.17, differs between starts.
 BOOT_ID = "_MLFLOW_SERVER_BOOT_ID"
 BACKEND = "_MLFLOW_SERVER_FILE_STORE"
-KIND = "_MLFLOW_SGI_NAME"
-MARKS = frozenset((BOOT_ID, BACKEND, KIND))
+MARKS = frozenset((BOOT_ID, BACKEND, "_MLFLOW_SGI_NAME"))
 AUTH = "_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED"
 
 VERSION = re.compile(r"mlflow-([0-9][0-9A-Za-z.+!_]{0,40})\.dist-info")
@@ -33,6 +33,10 @@ class Process:
     def marked(self) -> bool:
         return bool(self.environ and MARKS & self.environ.keys())
 
+    @property
+    def boot_id(self) -> str:
+        return (self.environ or {}).get(BOOT_ID, "")
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -41,8 +45,7 @@ class Server:
     `key` differs between any two starts of a server. `head` is the process that owns the others: the
     supervisor, or, `headless`, the first of the `orphans`: workers that have outlived their supervisor and
     still hold the socket. `parent` is the `mlflow server` command, where one waits for the supervisor.
-    `holds_socket` says that the head was seen to hold the listening socket: another user's is only known from
-    the port on its command line. `mates` are more processes of the same start; they need not be descendants.
+    `mates` are more processes of the same start; they need not be descendants.
     """
 
     key: str
@@ -50,7 +53,6 @@ class Server:
     frontend: Frontend
     listener: Listener
     owner: int
-    holds_socket: bool
     parent: Process | None = None
     orphans: tuple[Stat, ...] = ()
     mates: tuple[Stat, ...] = ()
@@ -59,6 +61,11 @@ class Server:
     def headless(self) -> bool:
         return self.head.stat in self.orphans
 
+    @property
+    def readable(self) -> bool:
+        """Say whether this user may see the environment and the descriptors of the processes."""
+        return self.head.environ is not None
+
 
 def servers(proc: Path, remembered: Collection[tuple[int, int]] = (), port: int = 0) -> list[Server]:
     """Walk all processes once and return the servers, complete ones first.
@@ -66,26 +73,87 @@ def servers(proc: Path, remembered: Collection[tuple[int, int]] = (), port: int 
     `remembered` are identities of workers known from before, and `port` is where they listened: another
     user's worker cannot be told from other forked Python processes once its supervisor is gone.
     """
-    ours = {one.stat.pid: one for one in _candidates(proc)}
-    complete: list[Server] = []
-    for one in ours.values():
-        frontend = commands.frontend(one.argv, one.marked)
-        above = ours.get(one.stat.parent)
-        # gunicorn's workers are forked and carry the command line of their master.
-        if frontend and not (above and commands.frontend(above.argv, above.marked)):
-            parent = above if above and commands.is_cli(above.argv) else None
-            complete.extend(_server(proc, one, frontend, parent, ours.values()))
-    keys = {server.key for server in complete}
-    heads = {server.head.stat.pid for server in complete}
-    orphaned = [
-        one
-        for one in ours.values()
-        if (one.marked or one.stat.identity in remembered)
-        and commands.is_forked_worker(one.argv)
-        and one.stat.parent not in heads
-        and (one.environ or {}).get(BOOT_ID) not in keys
-    ]
-    return complete + list(_orphan_groups(proc, orphaned, port))
+    walk = _Walk(proc)
+    complete = list(walk.complete())
+    return complete + list(walk.orphan_groups(complete, remembered, port))
+
+
+class _Walk:
+    """All processes that may be MLflow's at one moment, and the sockets that they may hold."""
+
+    def __init__(self, proc: Path) -> None:
+        self._proc = proc
+        self._ours = {one.stat.pid: one for one in _candidates(proc)}
+        self._listeners: dict[int, list[Listener]] = {}
+
+    def complete(self) -> Iterator[Server]:
+        """Yield the servers that have their supervisor and listen already."""
+        for one in self._ours.values():
+            frontend = commands.frontend(one.argv, one.marked)
+            above = self._ours.get(one.stat.parent)
+            # gunicorn's workers are forked and carry the command line of their master.
+            if frontend is None or (above and commands.frontend(above.argv, above.marked)):
+                continue
+            owner = processes.owner(self._proc, one.stat.pid)
+            listener = self._listener(one, frontend.port, owner)
+            if listener and owner is not None:
+                boot = one.boot_id
+                yield Server(
+                    key=boot or f"{one.stat.pid}-{one.stat.started}",
+                    head=one,
+                    frontend=frontend,
+                    listener=listener,
+                    owner=owner,
+                    parent=above if above and commands.is_cli(above.argv) else None,
+                    mates=tuple(mate.stat for mate in self._ours.values() if boot and mate.boot_id == boot),
+                )
+
+    def orphan_groups(
+        self, complete: Collection[Server], remembered: Collection[tuple[int, int]], port: int
+    ) -> Iterator[Server]:
+        keys = {server.key for server in complete}
+        heads = {server.head.stat.pid for server in complete}
+        groups: dict[tuple[str, int], list[tuple[Process, Listener, int]]] = {}
+        for one in sorted(self._ours.values(), key=lambda one: (one.stat.started, one.stat.pid)):
+            known = one.marked or one.stat.identity in remembered
+            led = one.stat.parent in heads or one.boot_id in keys
+            if led or not known or not commands.is_forked_worker(one.argv):
+                continue
+            owner = processes.owner(self._proc, one.stat.pid)
+            listener = self._listener(one, port, owner)
+            if listener and owner is not None:
+                groups.setdefault((one.boot_id, listener.inode), []).append((one, listener, owner))
+        for (boot, inode), members in groups.items():
+            head, listener, owner = members[0]
+            environ = head.environ or {}
+            yield Server(
+                key=boot or f"socket-{inode}",
+                head=head,
+                # Only uvicorn's workers are forked this way, and its options went with the supervisor.
+                frontend=Frontend("uvicorn", "", 0, None, "http", AUTH in environ),
+                listener=listener,
+                owner=owner,
+                orphans=tuple(one.stat for one, _, _ in members),
+            )
+
+    def _listener(self, process: Process, port: int, owner: int | None) -> Listener | None:
+        """Return the socket that the process listens on.
+
+        Another user's descriptors cannot be read: then it is the socket of that user and of `port`, which its
+        command line names.
+        """
+        pid = process.stat.pid
+        # One reading for all servers of a network namespace; those of other users cannot be told.
+        space = processes.namespace(self._proc, pid, "net") or -pid
+        if space not in self._listeners:
+            self._listeners[space] = sockets.listeners(sockets.tables(self._proc, pid) or b"")
+        held = processes.sockets(self._proc, pid)
+        mine = [
+            one
+            for one in self._listeners[space]
+            if (one.inode in held if held is not None else (one.port, one.user) == (port, owner))
+        ]
+        return min(mine, key=lambda one: (one.port != port, one.port, one.inode), default=None)
 
 
 def _candidates(proc: Path) -> Iterator[Process]:
@@ -93,68 +161,6 @@ def _candidates(proc: Path) -> Iterator[Process]:
         argv = processes.command(proc, pid)
         if commands.may_be_ours(argv) and (stat := processes.stat(proc, pid)):
             yield Process(stat, argv, processes.environ(proc, pid))
-
-
-def _server(
-    proc: Path, head: Process, frontend: Frontend, parent: Process | None, ours: Iterable[Process]
-) -> Iterator[Server]:
-    """Yield the server, if it listens already."""
-    owner = processes.owner(proc, head.stat.pid)
-    listener, holds = _listener(proc, head.stat.pid, frontend.port, owner)
-    if listener is None or owner is None:
-        return
-    boot = (head.environ or {}).get(BOOT_ID, "")
-    yield Server(
-        key=boot or f"{head.stat.pid}-{head.stat.started}",
-        head=head,
-        frontend=frontend,
-        listener=listener,
-        owner=owner,
-        holds_socket=holds,
-        parent=parent,
-        mates=tuple(one.stat for one in ours if boot and (one.environ or {}).get(BOOT_ID) == boot),
-    )
-
-
-def _orphan_groups(proc: Path, orphaned: Sequence[Process], port: int) -> Iterator[Server]:
-    groups: dict[tuple[str, int], list[tuple[Process, Listener, int]]] = {}
-    for one in sorted(orphaned, key=lambda one: (one.stat.started, one.stat.pid)):
-        owner = processes.owner(proc, one.stat.pid)
-        listener, _ = _listener(proc, one.stat.pid, port, owner)
-        if listener is not None and owner is not None:
-            key = ((one.environ or {}).get(BOOT_ID, ""), listener.inode)
-            groups.setdefault(key, []).append((one, listener, owner))
-    for (boot, inode), members in groups.items():
-        head, listener, owner = members[0]
-        environ = head.environ or {}
-        kind = environ.get(KIND, "")
-        yield Server(
-            key=boot or f"socket-{inode}",
-            head=head,
-            frontend=Frontend(
-                kind if kind in commands.KINDS else "uvicorn", "", 0, None, "http", AUTH in environ
-            ),
-            listener=listener,
-            owner=owner,
-            holds_socket=head.environ is not None,
-            orphans=tuple(one.stat for one, _, _ in members),
-        )
-
-
-def _listener(proc: Path, pid: int, port: int, owner: int | None) -> tuple[Listener | None, bool]:
-    """Return the socket that the process listens on, and whether it was seen to hold it.
-
-    Another user's descriptors cannot be read: then it is the socket of that user and of the port that the
-    command line names.
-    """
-    held = processes.sockets(proc, pid)
-    found = sockets.listeners(sockets.tables(proc, pid) or b"")
-    if held is None:
-        mine = [one for one in found if one.port == port and one.user == owner]
-    else:
-        mine = [one for one in found if one.inode in held]
-    mine.sort(key=lambda one: (one.port != port, one.port, one.inode))
-    return (mine[0] if mine else None, held is not None)
 
 
 def tree(proc: Path, server: Server, known: Iterable[Stat] = ()) -> dict[int, tuple[Stat, tuple[int, ...]]]:
@@ -201,24 +207,21 @@ def role(proc: Path, server: Server, stat: Stat) -> str:
 
 def version(proc: Path, server: Server) -> str:
     """Return MLflow's version, as the package installed beside the server says; empty where unreadable."""
-    for folder in _package_folders(proc, server):
-        try:
-            names = os.listdir(folder)  # noqa: PTH208 - names are all that is wanted of hundreds of entries
-        except OSError:
-            continue
-        for name in names:
-            if found := VERSION.fullmatch(name):
+    root = f"{proc}/{server.head.stat.pid}/root"
+    for folder in _package_folders(server):
+        # Not by `Path.glob`, which raises at what it may not read.
+        pattern = glob.escape(root) + folder + "/mlflow-*.dist-info"
+        for path in glob.iglob(pattern):  # noqa: PTH207
+            if found := VERSION.fullmatch(path.rpartition("/")[2]):
                 return found[1]
     return ""
 
 
-def _package_folders(proc: Path, server: Server) -> Iterator[Path]:
-    root = proc / str(server.head.stat.pid) / "root"
+def _package_folders(server: Server) -> Iterator[str]:
     for word in server.head.argv:
         if "/mlflow/server/" in word:  # uvicorn is given a file of the package
-            yield root / word.partition("/mlflow/server/")[0].lstrip("/")
-    interpreters = [one.argv[0] for one in (server.head, server.parent) if one and one.argv]
-    folders = [root / word.lstrip("/") / "../.." for word in interpreters if word.startswith("/")]
-    for folder in [*(Path(os.path.normpath(one)) for one in folders), root / "usr/local"]:
-        for pattern in ("lib/python3*/site-packages", "lib/python3*/dist-packages"):
-            yield from folder.glob(pattern)
+            yield glob.escape(word.partition("/mlflow/server/")[0])
+    words = [one.argv[0] for one in (server.head, server.parent) if one and one.argv]
+    environments = [word.rpartition("/bin/")[0] for word in words if word.startswith("/")]
+    for folder in [*environments, "/usr/local"]:
+        yield glob.escape(folder) + "/lib/python3*/*-packages"
