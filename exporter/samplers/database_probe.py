@@ -102,6 +102,8 @@ class DatabaseProbe(Probe):
 
 @contextmanager
 def _connection(conninfo: bytes, attempt: Attempt) -> Iterator[PGconn]:
+    # libpq resolves names in here and blocks: a name service that hangs is a timeout in `connect`, which the
+    # watchdog counts, while one that knows no such name says so and is `dns`.
     connection = pq.PGconn.connect_start(conninfo)
     try:
         while (state := connection.connect_poll()) not in (PollingStatus.OK, PollingStatus.FAILED):
