@@ -200,7 +200,11 @@ def _populate(server: Postgres) -> None:
         "SqlAlchemyStore(sys.argv[1], 'mlflow-artifacts:/')"
     )
     done = subprocess.run(
-        [tools.mlflow().parent / "python", "-c", create, uri], capture_output=True, text=True, check=False
+        [tools.mlflow().parent / "python", "-c", create, uri],
+        env=os.environ | {"TMPDIR": str(server.directory)},  # it leaves a lock file there
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise ServerError(f"the database was not migrated:\n{done.stdout}{done.stderr}")

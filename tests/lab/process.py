@@ -25,16 +25,21 @@ class ServerError(Exception):
     """A server ended or did not become ready; the message holds the end of its log."""
 
 
+def is_free(port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
 def free_port() -> int:
     """Return a port that nothing listens on, below the range that outgoing connections take theirs from.
 
     A port of that range could be taken by a client of ours while its server is being restarted.
     """
-    while True:
-        port = random.SystemRandom().randrange(18000, 32000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+    while not is_free(port := random.SystemRandom().randrange(18000, 32000)):
+        pass
+    return port
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
@@ -231,7 +236,7 @@ class Server:
             return command
         entry = pwd.getpwnam(self.user)
         identity = [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
-        if not reachable(Path(command[0])):
+        if not (reachable(Path(command[0])) and reachable(self.directory)):
             # Postgres only refuses the user id 0, so it may keep the one right to pass closed directories.
             identity += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
             identity += ["--securebits=+no_setuid_fixup"]  # access(2) knows of that right only so

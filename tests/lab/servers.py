@@ -106,6 +106,7 @@ class MlflowServer(HttpServer):
     def environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore"}
+        quiet["TMPDIR"] = str(self.directory)  # it leaves lock files there
         return inherited | quiet | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": str(self.jobs).lower()} | self.env
 
     def ready(self) -> bool:

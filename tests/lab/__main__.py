@@ -1,0 +1,157 @@
+"""`make demo [MINUTES=n]`: a tracking server under load, watched, on this machine."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import psutil
+import requests
+import yaml
+
+from tests.lab.load import Load
+from tests.lab.process import Server, ServerError, is_free
+from tests.lab.screen import Reading, line, screen
+from tests.lab.servers import Alertmanager, Exporter, MlflowServer, Postgres, Prometheus
+from tests.lab.tools import ROOT, MissingToolError
+
+MAJOR = 17
+EXPORTER_PORT = 10500
+CALLS_PER_SECOND = 30.0  # a steady team's work: half of what four workers on two cores can answer
+
+S = TypeVar("S", bound=Server)
+
+
+@dataclass(frozen=True)
+class Demo:
+    postgres: Postgres
+    mlflow: MlflowServer
+    exporter: Exporter
+    alertmanager: Alertmanager
+    prometheus: Prometheus
+    load: Load
+
+    def read(self) -> Reading:
+        return Reading(time.monotonic(), self.exporter.samples())
+
+    def urls(self) -> str:
+        return (
+            f"MLflow {self.mlflow.url}   exporter {self.exporter.url}\n"
+            f"Prometheus {self.prometheus.url}   Alertmanager {self.alertmanager.url}\n"
+        )
+
+    def faults(self) -> Iterator[str]:
+        """Say what is not as it should be at the end; nothing when all is well."""
+        for server in (self.postgres, self.mlflow, self.exporter, self.alertmanager, self.prometheus):
+            if not server.running():
+                yield f"{server.name} has ended; the end of its log:\n{server.log()[-2000:]}"
+        try:
+            yield from faults_of(self.read())
+            if self.prometheus.value('up{job="mlflow"}') != 1:
+                yield f"Prometheus cannot scrape: {[found['lastError'] for found in self.prometheus.targets()]}"
+        except requests.RequestException as error:
+            yield f"no answer: {error}"
+        sent, succeeded = self.load.calls.total(), self.load.succeeded.total()
+        if self.load.errors or not succeeded:
+            yield f"of {sent} calls of the load {succeeded} succeeded, the others: {dict(self.load.errors)}"
+
+
+def faults_of(reading: Reading) -> Iterator[str]:
+    """Say what the exporter could not read."""
+    collectors = reading.by("mlflow_exporter_collector_success", "collector")
+    if not collectors:
+        yield "the exporter reports no collector"
+    for name, success in collectors.items():
+        if success != 1:
+            reasons = reading.by("mlflow_exporter_collector_errors_total", "reason", collector=name)
+            yield f"collector {name}: {', '.join(reasons)}"
+    for name in ("mlflow_server_up", "mlflow_db_up"):
+        if (value := reading.value(name)) != 1:
+            yield f"{name} is {'absent' if value is None else value}"
+
+
+def main(minutes: float) -> int:
+    """Run the demo for that long, or until it is interrupted; returns the exit status."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    faults: list[str] = []
+    with ExitStack() as stack:
+        try:
+            demo = start(stack)
+            watch(demo, minutes)
+            faults = list(demo.faults())
+        except KeyboardInterrupt:
+            print("\nstopping", flush=True)
+        except (ServerError, MissingToolError) as error:
+            faults = [str(error)]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
+    for fault in faults:
+        print(f"FAILED: {fault}", file=sys.stderr)
+    if minutes < float("inf") and not faults:
+        print("every collector succeeds, Prometheus scrapes, and each call of the load was answered")
+    return 1 if faults else 0
+
+
+def start(stack: ExitStack) -> Demo:
+    def enter(server: S) -> S:
+        print(f"starting {server.name}", flush=True)
+        stack.enter_context(server)
+        return server
+
+    alone = not others_run()
+    postgres = enter(Postgres(MAJOR))
+    mlflow = enter(MlflowServer(postgres.create_mlflow(), workers=4, jobs=True))
+    port = EXPORTER_PORT if is_free(EXPORTER_PORT) else 0
+    exporter = enter(Exporter([] if alone else ["--server.port", str(mlflow.port)], port=port))
+    alertmanager = enter(Alertmanager(shipped("alertmanager.yml")))
+    config = shipped("prometheus.yml")
+    config["global"] |= {"scrape_interval": "5s", "scrape_timeout": "5s", "evaluation_interval": "5s"}
+    config["rule_files"] = [str(ROOT / "alerts" / pattern) for pattern in config["rule_files"]]
+    config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [
+        f"127.0.0.1:{alertmanager.port}"
+    ]
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{exporter.port}"]
+    prometheus = enter(Prometheus(config))
+    load = stack.enter_context(
+        Load(mlflow.url, clients=4, runs=sys.maxsize, seconds=1e9, rate=CALLS_PER_SECOND)
+    )
+    return Demo(postgres, mlflow, exporter, alertmanager, prometheus, load)
+
+
+def watch(demo: Demo, minutes: float) -> None:
+    """Show what the exporter knows, every 2 s on a terminal, else a line every 10 s."""
+    print(demo.urls(), flush=True)
+    terminal = sys.stdout.isatty()
+    end = time.monotonic() + minutes * 60
+    before: Reading | None = None
+    while (left := end - time.monotonic()) > 0 and demo.exporter.running():
+        with suppress(requests.RequestException):  # the end says so, if it still is so
+            now = demo.read()
+            text = "\n".join(screen(now, before or now)) if terminal else line(now, before or now)
+            print(f"\033[H\033[2J{demo.urls()}\n{text}\n\nCtrl-C ends" if terminal else text, flush=True)
+            before = now
+        time.sleep(min(2.0 if terminal else 10.0, left))
+
+
+def others_run() -> bool:
+    """Say whether this machine has other tracking servers: of several the exporter rightly chooses none."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if "_MLFLOW_SERVER_BOOT_ID" in process.environ():
+                print("another tracking server runs here: the exporter is told the port of the demo's")
+                return True
+    return False
+
+
+def shipped(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "alerts" / name).read_text())
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]) if sys.argv[1:] else float("inf")))
