@@ -109,7 +109,7 @@ Shape = tuple[int, bool]
 
 
 class Counts(NamedTuple):
-    """What pg_stat_statements has of one statement; `since` is when it began to, 0 before Postgres 17."""
+    """What pg_stat_statements has of one statement, and since when: 0 before Postgres 17."""
 
     since: float = 0.0
     calls: int = 0
@@ -121,7 +121,11 @@ class Counts(NamedTuple):
 
 
 class Read(NamedTuple):
+    """One reading; times are the server's, `reset` is 0 before Postgres 14."""
+
     server_started: float
+    reset: float
+    read_at: float
     hidden: int
     entries: dict[Key, tuple[float, int, float, int]]
 
@@ -134,7 +138,7 @@ class Statements(SqlCollector):
     """
 
     name = "statements"
-    queries = ("statements",)
+    queries = ("statements_info", "statements")
     metrics = (*CALLS, *SECONDS, *ROWS, TRACKED, LIMIT, EVICTED, HIDDEN, PENDING)
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -148,10 +152,11 @@ class Statements(SqlCollector):
         self._failure: tuple[Reason, str, str] | None = None
 
     def collect(self, session: Answers) -> Iterable[Sample]:
+        (info,) = session.rows("statements_info")
         (row,) = session.rows("statements")
-        if row["track"] == "none":
+        if info["track"] == "none":
             raise SourceError(Reason.UNSUPPORTED, "pg_stat_statements.track is none", TRACK_TOP)
-        now = _read(row)
+        now = _read(info, row)
         self._add(now)
         self._read_texts(session)
         if now.hidden and not self._sees_mlflow:
@@ -160,22 +165,26 @@ class Statements(SqlCollector):
                 f"{now.hidden} statements belong to other roles, and none of those seen is MLflow's",
                 MONITOR.format(role=quoted(session.facts.role)),
             )
-        return self._samples(row, now)
+        return self._samples({**info, **row}, now)
 
     def _add(self, now: Read) -> None:
-        """Add what was counted since the last reading, and forget what is no longer tracked."""
-        shapes = {(queryid, toplevel) for _, queryid, toplevel in now.entries if queryid is not None}
-        self._classes = {shape: one for shape, one in self._classes.items() if shape in shapes}
-        for shape in shapes - self._classes.keys() - self._pending.keys():
-            self._pending[shape] = Counts()
+        """Add what was counted since the last reading."""
+        if self._last is None or self._last.entries.keys() != now.entries.keys():
+            self._track({(queryid, toplevel) for _, queryid, toplevel in now.entries if queryid is not None})
         for shape, (_, calls, milliseconds, rows) in deltas(self._last, now):
             if shape in self._pending:
                 self._pending[shape] = self._pending[shape].plus(calls, milliseconds, rows)
             else:
                 self._count(self._classes[shape], calls, milliseconds, rows)
         self._last = now
+
+    def _track(self, shapes: set[Shape]) -> None:
+        """Forget the statements that are no longer tracked, so that we hold no more than the server does."""
+        self._classes = {shape: one for shape, one in self._classes.items() if shape in shapes}
         for shape in self._pending.keys() - shapes:
             self._classify(shape, None)
+        for shape in shapes - self._classes.keys() - self._pending.keys():
+            self._pending[shape] = Counts()
 
     def _read_texts(self, session: Answers) -> None:
         """Read the texts of pending statements, all together, when the server has rested from the last time.
@@ -235,21 +244,22 @@ def deltas(before: Read | None, now: Read) -> Iterator[tuple[Shape, Counts]]:
         return
     # Our role was allowed to see more: what appears now may be old.
     baseline = now.hidden < before.hidden
+    reset = now.reset > before.read_at
     for key, counts in now.entries.items():
         old = before.entries.get(key)
         _, queryid, toplevel = key
-        if counts == old or queryid is None or (old is None and baseline):
+        if (counts == old and not reset) or queryid is None or (old is None and baseline):
             continue
-        shape = (queryid, toplevel)
-        # Reset, or evicted and back: it began after the last reading. Before Postgres 17 one that is back with
-        # more than it had looks as if it had stayed, and counts for the difference: too little, never too much.
-        if old is None or counts[0] != old[0] or any(map(lt, counts, old)):
-            yield shape, Counts(*counts)
+        # Evicted and back, or after a reset, all it has came after the last reading. Where the server does not
+        # tell (evictions before Postgres 17, resets before 14) one that is back with more than it had looks as if
+        # it had stayed, and counts for the difference: too little, never too much.
+        if old is None or reset or counts[0] > before.read_at or any(map(lt, counts, old)):
+            yield (queryid, toplevel), Counts(*counts)
         else:
-            yield shape, Counts(*map(sub, counts, old))
+            yield (queryid, toplevel), Counts(*map(sub, counts, old))
 
 
-def _read(row: Row) -> Read:
+def _read(info: Row, row: Row) -> Read:
     # Without a single statement the aggregates are NULL.
     userid, queryid, toplevel, since, calls, milliseconds, rows = (
         cast("list[Any]", row[name] or [])
@@ -262,4 +272,7 @@ def _read(row: Row) -> Read:
             strict=True,
         )
     )
-    return Read(cast(float, row["server_started"]), queryid.count(None), entries)
+    started, reset, read_at = (
+        cast(float, one) for one in (info["server_started"], info["reset"], row["read_at"])
+    )
+    return Read(started, reset, read_at, queryid.count(None), entries)

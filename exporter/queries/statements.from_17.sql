@@ -4,10 +4,7 @@ with tracked as materialized (
   select * from pg_stat_statements(false)
 )
 select (select count(*) from tracked) as mlflow_db_statements_tracked,
-       current_setting('pg_stat_statements.max')::int as mlflow_db_statements_limit,
-       (select dealloc from pg_stat_statements_info) as mlflow_db_statements_evicted_total,
-       current_setting('pg_stat_statements.track') as track,
-       extract(epoch from pg_postmaster_start_time())::float8 as server_started,
+       extract(epoch from clock_timestamp())::float8 as read_at,  -- after the aggregates, so after all was read
        array_agg(userid::bigint) as userid,
        array_agg(queryid) as queryid,
        array_agg(toplevel) as toplevel,

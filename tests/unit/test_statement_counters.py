@@ -32,8 +32,15 @@ class Server:
         self.round_trip = 0.001
         self.entries: list[Entry] = []
         self.texts = dict(TEXTS)
-        self.settings: dict[str, object] = {"track": "top", "server_started": 1.0}
+        self.settings: dict[str, object] = {
+            "track": "top",
+            "server_started": 1.0,
+            "reset": 0.0,
+            "mlflow_db_statements_limit": 5000,
+            "mlflow_db_statements_evicted_total": 0,
+        }
         self.since = 0.0
+        self.read_at = 50.0
         self.now = 1_000.0
         self.asked: list[list[int]] = []
         self.asking: Callable[[], None] = lambda: None
@@ -42,18 +49,20 @@ class Server:
         return self.now
 
     def rows(self, query: str) -> Sequence[Row]:
+        if query == "statements_info":
+            return [self.settings]
         assert query == "statements"
+        self.read_at += 1.0
         names = ("userid", "queryid", "toplevel", "calls", "milliseconds", "rows")
         columns: dict[str, object] = {
             name: list(column) for name, column in zip(names, zip(*self.entries, strict=True), strict=False)
         }
         counted: dict[str, object] = {
             "mlflow_db_statements_tracked": len(self.entries),
-            "mlflow_db_statements_limit": 5000,
-            "mlflow_db_statements_evicted_total": 0,
+            "read_at": self.read_at,
             "since": [self.since] * len(self.entries) or None,
         }
-        return [dict.fromkeys(names) | columns | counted | self.settings]
+        return [dict.fromkeys(names) | columns | counted]
 
     def ask(self, query: str, *params: object) -> Sequence[Row]:
         assert query == "statement_texts"
@@ -165,10 +174,30 @@ def test_one_that_is_back_with_more_in_all_counts_is_never_counted_too_high(scra
 def test_from_postgres_17_on_its_start_tells_that_a_statement_is_back(
     server: Server, scrape: Scraper
 ) -> None:
-    server.since = 100.0
     scrape(insert(5))
-    server.since = 200.0
+    server.since = server.read_at + 0.5
     assert scrape(insert(60))[CALLS, *POINTS] == 60
+    assert scrape(insert(61))[CALLS, *POINTS] == 61
+
+
+@pytest.mark.parametrize("calls", [60, 5])
+def test_from_postgres_14_on_the_time_of_a_reset_tells_that_all_counts_are_new(
+    server: Server, scrape: Scraper, calls: int
+) -> None:
+    scrape(insert(5))
+    server.settings["reset"] = server.read_at + 0.5
+    assert scrape(insert(calls))[CALLS, *POINTS] == calls
+    assert scrape(insert(calls))[CALLS, *POINTS] == calls
+
+
+def test_a_reset_just_before_a_reading_that_did_not_see_it_counts_nothing_twice(
+    server: Server, scrape: Scraper
+) -> None:
+    scrape(insert(5))
+    reset = server.read_at + 0.9
+    assert scrape(insert(1))[CALLS, *POINTS] == 1
+    server.settings["reset"] = reset
+    assert scrape(insert(4))[CALLS, *POINTS] == 4
 
 
 def test_another_server_is_a_new_baseline(server: Server, scrape: Scraper) -> None:
