@@ -92,8 +92,9 @@ class _Adapter(HTTPAdapter):
         self._context = context
         super().__init__()
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        place, options = super().build_connection_pool_key_attributes(*args, **kwargs)
+        return place, options | {"ssl_context": self._context}
 
     def cert_verify(self, *_: object) -> None:
         """Leave the context as it is: certifi's bundle would be read anew inside the time of the handshake."""

@@ -469,21 +469,22 @@ class Certificates:
         self.folder = folder
         self.ca = folder / "ca.pem"
         self.other_ca = folder / "other.pem"
+        self.signed = folder / "signed.pem"
         for ca in (self.ca, self.other_ca):
             self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", ca.with_suffix(".key"),
                           "-out", ca, "-days", "2", "-subj", f"/CN={ca.stem}")  # fmt: skip
 
     def context(self, days: int = 30, name: str = "IP:127.0.0.1") -> ssl.SSLContext:
         """Return a server's context with a certificate that is valid for so many days from now."""
-        key, request, extensions, signed = (self.folder / end for end in ("k", "r", "e", "s"))
+        key, request, extensions = (self.folder / name for name in ("key", "request", "extensions"))
         extensions.write_text(f"subjectAltName={name}\n")
         self._openssl(
             "req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, "-subj", "/CN=x"
         )
         self._openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca.with_suffix(".key"),
-                      "-CAcreateserial", "-days", str(days), "-extfile", extensions, "-out", signed)  # fmt: skip
+                      "-CAcreateserial", "-days", str(days), "-extfile", extensions, "-out", self.signed)  # fmt: skip
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(signed, key)
+        context.load_cert_chain(self.signed, key)
         return context
 
     def _openssl(self, *args: str | Path) -> None:
@@ -540,6 +541,11 @@ def test_a_ca_file_renewed_under_way_is_used_by_the_next_attempt(
         attempt(probe, PATIENT)
 
     assert succeeded(probe)
+
+
+def test_a_servers_own_certificate_can_be_what_is_trusted(certificates: Certificates) -> None:
+    with Listener(sends(OK), certificates.context()) as server:
+        assert succeeded(asked(server.url("https"), ca_file=str(certificates.signed)))
 
 
 def test_tls_with_a_server_that_speaks_plain_http_is_tls() -> None:
