@@ -68,6 +68,33 @@ OPERATIONS = {
     "other": "everything else",
 }
 
+# What any tracking server does, and what alerts and panels look at: counted as 0 until it was first seen.
+KNOWN = tuple(
+    Statement(operation, table, writes)
+    for operation, table, writes in (
+        ("log_metrics", "metrics", True),
+        ("log_metrics", "latest_metrics", True),
+        ("log_metrics", "latest_metrics", False),
+        ("log_params", "params", True),
+        ("log_params", "params", False),
+        ("set_tags", "tags", True),
+        ("create_run", "runs", True),
+        ("update_run", "runs", True),
+        ("run_lookup", "runs", False),
+        ("fetch_runs", "latest_metrics", False),
+        ("fetch_runs", "params", False),
+        ("fetch_runs", "tags", False),
+        ("search_runs", "runs", False),
+        ("metric_history", "metrics", False),
+        ("search_experiments", "experiments", False),
+        ("get_experiment", "experiments", False),
+        ("commit", "", True),
+        ("transaction", "", False),
+        ("other", "", False),
+        ("other", "", True),
+    )
+)
+
 # Tables with a label value of their own: those that grow, or whose cost tells causes apart.
 TABLES = frozenset(
     (

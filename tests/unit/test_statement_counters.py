@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from exporter.collector import Reason, Row, SourceError
-from exporter.collectors.statements import KNOWN, Statements
+from exporter.collectors.statements import Statements
 from exporter.metric import check
 from exporter.sources.facts import Facts
+from exporter.statements import KNOWN
 
 pytestmark = pytest.mark.unit
 

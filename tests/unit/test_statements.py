@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.statements import FAMILIES, OPERATIONS, RULES, TABLES, Statement, classify
+from exporter.statements import FAMILIES, KNOWN, OPERATIONS, RULES, TABLES, Statement, classify
 
 pytestmark = pytest.mark.unit
 
@@ -210,7 +210,7 @@ def test_only_the_first_two_thousand_characters_count() -> None:
 
 def test_rules_name_known_operations_and_tables_of_a_family() -> None:
     ruled = {operation for rules in RULES.values() for operation, _ in rules}
-    families = {operation for operation, _ in FAMILIES}
+    families = {operation for operation, _ in FAMILIES} | {known.operation for known in KNOWN}
     assert ruled | families <= OPERATIONS.keys()
-    for table in RULES.keys() | TABLES:
+    for table in RULES.keys() | TABLES | {known.table for known in KNOWN if known.table}:
         assert any(tables.fullmatch(table) for _, tables in FAMILIES), table
