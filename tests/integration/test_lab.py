@@ -69,6 +69,18 @@ def test_postgres_survives_a_freeze_a_crash_and_a_restart_on_the_same_port() -> 
             psycopg.connect(uri).close()
 
 
+def test_nothing_is_left_of_a_killed_postgres() -> None:
+    with Postgres(15) as server:
+        segment = (server.data / "postmaster.pid").read_text().splitlines()[6].split()[1]
+        assert segment in _shared_memory()
+        assert not [
+            path for path in psutil.Process(server.pid).memory_maps() if path.path.startswith("/dev/shm")
+        ]
+        server.kill()
+    assert segment not in _shared_memory()
+    assert not server.directory.exists()
+
+
 def test_pgbouncer_pools_with_the_roles_own_passwords(postgres: Majors) -> None:
     server = postgres(15)
     server.create_mlflow("lab_pooled")
@@ -149,3 +161,8 @@ def test_a_server_that_cannot_start_shows_its_log_and_leaves_nothing() -> None:
     assert not server.directory.exists()
     with pytest.raises(requests.ConnectionError):
         server.get("/-/ready")
+
+
+def _shared_memory() -> set[str]:
+    """Return the ids of all System V segments of this machine."""
+    return {line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}

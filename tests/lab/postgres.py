@@ -33,6 +33,7 @@ SETTINGS = {
     "shared_preload_libraries": "pg_stat_statements",
     "track_io_timing": "on",
     "fsync": "off",  # a crash of this machine may cost a test's database, and a disk's speed no test's result
+    "dynamic_shared_memory_type": "mmap",  # in its directory, so a killed one leaves nothing in /dev/shm
     "log_line_prefix": "%m [%p] %u@%d %e ",
 }
 
@@ -80,6 +81,14 @@ class Postgres(Server):
                 self._initdb()
             self.configure(self.settings)
         super().start()
+
+    def close(self) -> None:
+        self.stop()
+        if (
+            left := self.data / "postmaster.pid"
+        ).exists():  # killed: nobody else removes its System V segment
+            subprocess.run(["ipcrm", "-m", left.read_text().splitlines()[6].split()[1]], check=False)
+        super().close()
 
     def configure(self, settings: Mapping[str, str]) -> None:
         """Append to postgresql.conf; the last line of a name counts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -113,8 +114,12 @@ def _operations(now: Reading, before: Reading) -> Iterator[str]:
 
 def _collectors(now: Reading) -> Iterator[str]:
     states = now.by("mlflow_exporter_collector_success", "collector")
-    shown = "  ".join(f"{name} {'ok' if value == 1 else 'FAILS'}" for name, value in sorted(states.items()))
-    yield f"collectors   {shown or '-'}"
+    shown = "  ".join(
+        f"{name}\N{NO-BREAK SPACE}{'ok' if value == 1 else 'FAILS'}" for name, value in sorted(states.items())
+    )
+    yield from textwrap.wrap(
+        f"collectors   {shown or '-'}", 100, subsequent_indent="  ", break_on_hyphens=False
+    )
 
 
 UNITS = ("calls", "seconds")
