@@ -156,6 +156,10 @@ class Running:
         for part in gone:
             part.close()
 
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        return tuple(self._loops.values())
+
     def close(self) -> None:
         for lane in self._lanes.values():
             lane.close()

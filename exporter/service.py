@@ -14,6 +14,7 @@ from exporter import __version__
 from exporter.discovery import Discovery, Found, Sighting
 from exporter.metric import Sample, gauge
 from exporter.plan import Plan, Running, plan
+from exporter.samplers.attempt import ProbeError
 from exporter.scrape import Scraper
 from exporter.settings import Settings, SettingsError
 
@@ -29,6 +30,11 @@ RELOADED_AT = gauge(
     "Unix time at which the settings in force were read.",
     "the exporter",
     "timestamp_seconds",
+)
+
+NO_LOGIN = (
+    "The tracking server asks for a login and none is set, so the probes `version` and `api` are refused: set "
+    "server.username and server.password_file to a user with READ on the default experiment."
 )
 
 # How soon a server that restarts, or moves to another database, is followed; a look costs below a millisecond.
@@ -69,10 +75,24 @@ class Service:
         # Kept while the server is down, so that its database stays watched.
         self.found: Found | None = self.sighting.found
         self._running = Running(self.scraper, (self.reloads,))
-        self._problems: tuple[str, ...] = ()
-        self._say_problems()
+        self._said: tuple[str, ...] = ()
         self.plan: Plan = plan(self.settings, self.found)
         self._running.apply(self.plan, self.discovery)
+        self._say_problems()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What stands in the way, a sentence each, without secrets."""
+        server = self.settings.server
+        login = server.username or server.token or server.token_file
+        if self.found and self.found.basic_auth and not login:
+            return (*self.sighting.problems, NO_LOGIN)
+        return self.sighting.problems
+
+    def probe_errors(self) -> dict[str, ProbeError]:
+        """Return why each failing probe's last attempt failed, by the probe's name."""
+        errors = {loop.name: getattr(loop.sampler, "error", None) for loop in self._running.loops}
+        return {name: error for name, error in errors.items() if error is not None}
 
     def look(self) -> None:
         """Look for the server again; a changed one changes the plan."""
@@ -113,10 +133,10 @@ class Service:
         self.plan, self.found = new, found
 
     def _say_problems(self) -> None:
-        for problem in self.sighting.problems:
-            if problem not in self._problems:
+        for problem in self.problems:
+            if problem not in self._said:
                 log.warning("%s", problem)
-        self._problems = self.sighting.problems
+        self._said = self.problems
 
 
 def _discovery(settings: Settings) -> Discovery:

@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from exporter import __version__
-from exporter.plan import Plan, ProbeSpec
+from exporter.plan import ProbeSpec
+from exporter.samplers.attempt import ProbeError
 from exporter.samplers.http_probe import HttpProbeSpec
 from exporter.service import Service, describe
 
@@ -45,7 +46,7 @@ def index(service: Service) -> str:
     found = describe(service.found) if service.found else "no tracking server found on this machine"
     if service.found and service.sighting.found is None:
         found += " (not running now)"
-    problems = [*service.sighting.problems]
+    problems = [*service.problems]
     if not service.reloads.successful:
         problems.append(
             "The settings file has faults; the settings read before it are in force. See the log."
@@ -56,7 +57,7 @@ def index(service: Service) -> str:
 <a href="/-/healthy">/-/healthy</a>, <a href="/-/ready">/-/ready</a>.</p>
 <h2>Tracking server</h2><p>{html.escape(found)}</p>{"".join(f"<p class=bad>{html.escape(one)}</p>" for one in problems)}
 <h2>Collectors</h2><table><tr><th>collector</th><th>source</th><th>state</th><th>why, and what mends it</th></tr>
-{"".join(rows)}</table><h2>Probes</h2><ul>{_probes(service.plan)}</ul></body></html>
+{"".join(rows)}</table><h2>Probes</h2><ul>{_probes(service)}</ul></body></html>
 """
 
 
@@ -69,10 +70,20 @@ def _row(name: str, source: str, state: str, detail: str, remedy: str) -> str:
     )
 
 
-def _probes(plan: Plan) -> str:
+def _probes(service: Service) -> str:
+    failing = service.probe_errors()
     return "".join(
-        f"<li>{html.escape(probe.name)}: {html.escape(probe_place(probe))}</li>" for probe in plan.probes
+        f"<li>{html.escape(probe.name)}: {html.escape(probe_place(probe))}"
+        f"{_failing(failing.get(probe.name))}</li>\n"
+        for probe in service.plan.probes
     )
+
+
+def _failing(error: ProbeError | None) -> str:
+    if error is None:
+        return ""
+    mends = f" <code>{html.escape(error.remedy)}</code>" if error.remedy else ""
+    return f' <span class="bad">{html.escape(error.failure)}: {html.escape(error.detail)}</span>{mends}'
 
 
 def probe_place(probe: ProbeSpec) -> str:

@@ -74,6 +74,7 @@ PENDING = gauge(
 # What a statement counts as whose text was gone before it was read.
 GONE = Statement("other", "", False)
 
+QUERY_IDS = "compute_query_id = 'auto'  -- postgresql.conf or parameter group, then reload"
 TRACK_TOP = "pg_stat_statements.track = 'top'  -- postgresql.conf or parameter group, then reload"
 
 # Reading texts costs the server the whole file of them, 52 ms at 14 MB: at most a hundredth of its time.
@@ -135,6 +136,8 @@ class Statements(SqlCollector):
         (row,) = session.rows("statements")
         if info["track"] == "none":
             raise SourceError(Reason.UNSUPPORTED, "pg_stat_statements.track is none", TRACK_TOP)
+        if info.get("query_ids") == "off":  # a setting since 14
+            raise SourceError(Reason.UNSUPPORTED, "compute_query_id is off, so nothing is tracked", QUERY_IDS)
         now = _read(info, row)
         self._add(now)
         self._read_texts(session)

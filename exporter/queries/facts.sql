@@ -1,4 +1,4 @@
--- What the other queries depend on; read with every scrape, since each of these can change under us.
+-- mlflow-exporter: what the other queries depend on; read with every scrape, since each of it can change under us.
 -- MLflow's schema is where both of its tables are; the role's own search path decides between several.
 with store as (
   select n.nspname

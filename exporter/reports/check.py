@@ -32,7 +32,7 @@ def _lines(service: Service) -> Iterator[str]:
     if service.found:
         workers = service.sighting.workers_configured
         yield f"workers    {'an unknown number' if workers is None else workers} configured"
-    for problem in service.sighting.problems:
+    for problem in service.problems:
         yield f"problem    {problem}"
     yield ""
     readings = service.scraper.read(time.monotonic() + PATIENCE_SECONDS)

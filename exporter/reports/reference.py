@@ -24,7 +24,8 @@ TITLES = {
 PREFACE = """# Metrics and settings
 
 Made by `mlflow-exporter reference` from the declarations in the code; do not edit. Beside these the exporter gives
-`process_*` about its own process. Ages and limits are gauges, counters start at 0 with the exporter.
+`process_*` about its own process. Counters of processes, statements and probes start at 0 with the exporter, those of
+Postgres' own views go on from where Postgres stands.
 """
 
 

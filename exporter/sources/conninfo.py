@@ -56,11 +56,14 @@ class Target:
         try:
             options = {key: str(value) for key, value in conninfo_to_dict(text).items() if value is not None}
         except ProgrammingError:
+            options = {}
+        if not _sound(options):
             raise SourceError(
                 Reason.BAD_ANSWER,
                 "database.dsn is not a libpq connection string",
-                "Write postgresql://USER@HOST:5432/DBNAME or host=HOST dbname=DBNAME user=USER.",
-            ) from None
+                "Write postgresql://USER@HOST:5432/DBNAME or host=HOST dbname=DBNAME user=USER, with characters "
+                "such as @ : / in a URI's password percent-encoded, or the password in database.password_file.",
+            )
         inline = Secret(options.pop("password", ""))
         return cls(tuple(sorted(options.items())), password or inline, password_file, command)
 
@@ -112,6 +115,20 @@ class Target:
             except (OSError, subprocess.SubprocessError, UnicodeDecodeError) as error:
                 raise _no_password(f"database.password_command: {type(error).__name__}") from None
         return ""
+
+
+def _sound(options: dict[str, str]) -> bool:
+    """Say whether host, port and database are what they look like.
+
+    libpq reads `u:p@ss@host` and `u:p/ss@host` without complaint, with the rest of the password as host or
+    database: it would show wherever these are shown.
+    """
+    return (
+        bool(options)
+        and re.fullmatch(r"[\w.:%/,-]*", options.get("host", "")) is not None
+        and re.fullmatch(r"[\d,]*", options.get("port", "")) is not None
+        and re.search(r"[@/:]", options.get("dbname", "")) is None
+    )
 
 
 def _no_password(detail: str) -> SourceError:

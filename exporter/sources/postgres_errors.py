@@ -8,6 +8,7 @@ from exporter.collector import Reason, SourceError
 from exporter.sources.facts import MONITOR
 
 EXTENSION = "CREATE EXTENSION pg_stat_statements;  -- once in MLflow's database, as its owner or a superuser"
+UPDATE = "ALTER EXTENSION pg_stat_statements UPDATE;  -- pg_upgrade leaves the old version's columns"
 PRELOAD = (
     "shared_preload_libraries = 'pg_stat_statements'  -- postgresql.conf or parameter group, then restart"
 )
@@ -34,13 +35,15 @@ def query_error(query: str, sqlstate: str, message: str) -> SourceError:
     matches = [prefix for prefix in REASONS if sqlstate.startswith(prefix)]
     reason = REASONS[max(matches, key=len)] if matches else Reason.BAD_ANSWER
     return SourceError(
-        reason, f"{query}: {message} (SQLSTATE {sqlstate})", _remedy(reason, sqlstate, message)
+        reason, f"{query}: {message} (SQLSTATE {sqlstate})", _remedy(query, reason, sqlstate, message)
     )
 
 
-def _remedy(reason: Reason, sqlstate: str, message: str) -> str:
+def _remedy(query: str, reason: Reason, sqlstate: str, message: str) -> str:
     if sqlstate == "55000" and "pg_stat_statements" in message:
         return PRELOAD
+    if sqlstate == "42703" and query.startswith("statement"):
+        return UPDATE
     if reason is Reason.UNSUPPORTED and "pg_stat_statements" in message:
         return EXTENSION
     if reason is Reason.PERMISSION:
@@ -71,7 +74,8 @@ CONNECT = (
 
 def connect_error(message: str) -> SourceError:
     """Translate libpq's message about a connect that failed; it names host, port and role, never a password."""
-    flat = " ".join(message.split())
+    # libpq quotes an option's value that it cannot take, and that may be a password in the wrong place.
+    flat = re.sub(r'(invalid [^"]*value:?) ".*?"', r'\1 "***"', " ".join(message.split()))
     for pattern, reason, remedy in CONNECT:
         if re.search(pattern, flat):
             return SourceError(reason, flat, remedy)

@@ -150,6 +150,20 @@ def test_a_missing_extension_is_unsupported_and_names_the_statement_that_adds_it
         assert reasons(read(lane)) == {}
 
 
+@pytest.mark.parametrize(
+    ("setting", "off"), [("pg_stat_statements.track", "none"), ("compute_query_id", "off")]
+)
+def test_tracking_that_is_switched_off_is_unsupported_and_names_the_setting(
+    database: tuple[Postgres, str], setting: str, off: str
+) -> None:
+    server, name = database
+    server.execute(f"ALTER DATABASE {name} SET {setting} = '{off}'")
+    with lane_to(server.dsn("exporter", name)) as lane:
+        outcome = read(lane).outcomes["statements"]
+    assert outcome.reason is Reason.UNSUPPORTED
+    assert outcome.remedy.startswith(f"{setting} = ")
+
+
 def test_a_database_without_mlflows_tables_says_so(postgres: Start) -> None:
     server = postgres(15)
     with lane_to(server.dsn("exporter", "postgres")) as lane:
