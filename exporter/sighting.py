@@ -138,7 +138,8 @@ def pool_capacity(environ: Mapping[str, str], backend: Backend | None) -> int | 
         overflow = int(environ.get("MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW") or 0) or MAX_OVERFLOW
     except ValueError:
         return None
-    return None if size < 0 or overflow < 0 else size + overflow
+    # Beyond this it is no pool's size, and could be too large a number for a sample.
+    return size + overflow if 0 < size < 100_000 and 0 <= overflow < 100_000 else None
 
 
 def user_name(uid: int) -> str:

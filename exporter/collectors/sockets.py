@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from exporter.backend import Backend
 from exporter.collector import Collector
-from exporter.host import processes
-from exporter.host.sockets import Address, Connection, connections, listeners
+from exporter.discovery import Found
+from exporter.host import processes, unix_sockets
+from exporter.host.sockets import Address, connections, listeners
 from exporter.metric import Sample, gauge
 from exporter.sources.host import HostSession
 
@@ -24,10 +25,10 @@ HTTP = gauge(
 )
 DATABASE = gauge(
     "mlflow_server_worker_database_connections",
-    "Established TCP connections that the worker holds to the backend's port, and to its address where the URI "
-    "gives one and not a name; absent while the slot is empty, for another user's server, and where the "
-    "backend is reached through a Unix socket or is no database server.",
-    "/proc/PID/fd, /proc/PID/net/tcp",
+    "Established connections that the worker holds to the backend's port, and to its address where the URI "
+    "gives one and not a name, or to its Unix socket; absent while the slot is empty, for another user's server, "
+    "and where the backend is no database server or its Unix socket is in another network namespace.",
+    "/proc/PID/fd, /proc/PID/net/tcp, sock_diag",
     labels=LABELS,
 )
 QUEUE = gauge(
@@ -53,14 +54,11 @@ class Sockets(Collector[HostSession]):
         ]
         if waiting:
             yield QUEUE(sum(waiting))
-        port = _database_port(found.backend)
-        addresses = _addresses(found.backend)
-        ours = list(connections(table, {found.port}, {port} if port else ()))
-        http = {one.inode for one in ours if one.local_port == found.port}
-        database = {one.inode for one in ours if _is_database(one, port, addresses)} - http
+        http = frozenset(one.inode for one in connections(table, {found.port}, ()))
+        database = _to_database(session, table, found)
         for worker, held in self._held(session):
             yield HTTP(len(held & http), worker)
-            if port:
+            if database is not None:
                 yield DATABASE(len(held & database), worker)
 
     def _held(self, session: HostSession) -> Iterator[tuple[str, frozenset[int]]]:
@@ -72,24 +70,31 @@ class Sockets(Collector[HostSession]):
                 yield str(slot), held
 
 
-def _database_port(backend: Backend | None) -> int:
-    """Return the port, 0 where there is none."""
+def _to_database(session: HostSession, table: bytes, found: Found) -> frozenset[int] | None:
+    """Return the inodes of connections to the backend, anybody's; None where it has none or they are not seen."""
+    backend = found.backend
     if backend is None or backend.dialect not in PORTS:
-        return 0
-    local = backend.host.startswith("/") or (not backend.host and backend.dialect == "postgresql")
-    return 0 if local else backend.port or PORTS[backend.dialect]
+        return None
+    port = backend.port or PORTS[backend.dialect]
+    if backend.dialect == "postgresql" and (not backend.host or backend.host.startswith("/")):
+        ours, its = (
+            processes.namespace(session.proc, pid, "net") for pid in ("self", session.sighting.head or 0)
+        )
+        return unix_sockets.clients(f".s.PGSQL.{port}") if ours and ours == its else None
+    addresses = _addresses(backend)
+    return frozenset(
+        one.inode
+        for one in connections(table, (), {port})
+        # The other end of one of the server's own clients can have that port, too.
+        if one.local_port != found.port and (addresses is None or one.remote in addresses)
+    )
 
 
-def _addresses(backend: Backend | None) -> frozenset[Address] | None:
+def _addresses(backend: Backend) -> frozenset[Address] | None:
     """Return the addresses that the host is for sure; None for a name, which only a resolver could tell."""
-    host = backend.host if backend else ""
-    if host == "localhost":
+    if backend.host == "localhost":
         return frozenset((ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")))
     try:
-        return frozenset((ipaddress.ip_address(host),))
+        return frozenset((ipaddress.ip_address(backend.host),))
     except ValueError:
         return None
-
-
-def _is_database(one: Connection, port: int, addresses: frozenset[Address] | None) -> bool:
-    return one.remote_port == port and (addresses is None or one.remote in addresses)

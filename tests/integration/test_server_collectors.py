@@ -127,6 +127,31 @@ def test_figures_agree_with_psutil_and_postgres(postgres: Majors) -> None:
         )
 
 
+def test_connections_through_a_unix_socket_are_counted(postgres: Majors) -> None:
+    database = postgres(15)
+    uri = database.create_mlflow("collectors_unix")
+    local = uri.replace(f"127.0.0.1:{database.port}", "") + f"?host={database.directory}&port={database.port}"
+
+    def sessions() -> int:
+        query = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = 'collectors_unix' AND client_addr IS NULL"
+        )
+        ((number,),) = database.execute(query + " AND usename = 'mlflow'")
+        return int(number)
+
+    with MlflowServer(local, 2) as server:
+        scraper = Scraper(server.port)
+        of_parent = sessions()
+        assert of_parent > 0
+        with load(server):
+            wait_for(lambda: sessions() > of_parent, "workers have connected")
+        values = scraper.scrape()
+        counted = sum(
+            value for name, value in values.items() if name.startswith("worker_database_connections")
+        )
+        assert counted == sessions() - of_parent > 0
+
+
 def test_killed_worker_is_replaced_in_its_slot_without_a_jump(postgres: Majors) -> None:
     with MlflowServer(postgres(15).create_mlflow("collectors_kill"), 2) as server, load(server):
         scraper = Scraper(server.port)

@@ -131,6 +131,7 @@ def test_server_that_does_not_listen_yet_is_not_found(proc: ProcTree) -> None:
         ({"MAX_OVERFLOW": "-1"}, None),
         ({"POOLCLASS": "NullPool"}, None),
         ({"POOL_SIZE": "many"}, None),
+        ({"POOL_SIZE": "9" * 400}, None),
     ],
 )
 def test_pool_capacity_is_what_mlflow_makes_of_its_settings(

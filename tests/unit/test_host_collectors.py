@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -197,7 +198,7 @@ def test_connections_are_counted_where_they_are_held(proc: ProcTree, monkeypatch
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///m.db", "postgresql://u@/s?host=/run/postgresql"])
-def test_database_without_tcp_has_no_count_of_connections(
+def test_database_without_tcp_and_out_of_sight_has_no_count_of_connections(
     proc: ProcTree, monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
     proc.process(uvicorn(5000, 1), environ=environment(uri=uri), sockets=[proc.listen(5000)])
@@ -234,6 +235,25 @@ def test_system_without_proc_is_unsupported(tmp_path: Path) -> None:
     with pytest.raises(SourceError) as caught:
         HostSource(Discovery(proc=tmp_path)).open((), 0.0)
     assert caught.value.reason is Reason.UNSUPPORTED
+
+
+def test_random_bytes_in_proc_raise_nothing(proc: ProcTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    pids = proc.server(workers=2)
+    proc.connect(5000, 40_000)
+    (proc.root / "sys/fs").mkdir(parents=True)
+    (proc.root / "sys/fs/file-nr").write_text("9728\t0\t2465978\n")
+    for pid in (pids["supervisor"][0], pids["worker"][0]):
+        (proc.root / str(pid) / "cgroup").write_text("4:memory:/app\n0::/app\n")
+        (proc.root / str(pid) / "net/netstat").write_text("TcpExt: ListenOverflows\nTcpExt: 7\n")
+    scraper = everything(proc, monkeypatch)
+    chance = random.Random(11)
+    files = [path for path in proc.root.rglob("*") if path.is_file()]
+    for _ in range(20):
+        for path in chance.sample(files, 10):
+            text = path.read_bytes()
+            at = chance.randrange(len(text) + 1)
+            path.write_bytes(text[:at] + chance.randbytes(chance.choice((0, 1, 300))) + text[at + 1 :])
+        assert "workers_alive" in scraper.scrape()
 
 
 def test_exporter_beside_the_server_is_none_of_its_processes(
