@@ -183,7 +183,9 @@ def test_connections_are_counted_where_they_are_held(proc: ProcTree, monkeypatch
     clients = [proc.connect(5000, 40_000 + number) for number in range(3)]
     database = proc.connect(51_111, 5432, remote="0200007F")
     other_host = proc.connect(51_112, 5432, remote="0300007F")
-    waiting = proc.connect(5000, 5432)  # a client whose own port happens to be the database's
+    waiting = proc.connect(
+        5000, 5432, remote="0200007F"
+    )  # a client whose own port happens to be the database's
     supervisor = proc.process(uvicorn(5000, 2), environ=environment(uri=uri), sockets=[listening])
     held = [[listening, *clients[:2], database, other_host], [listening, clients[2], waiting]]
     for inodes in held:
