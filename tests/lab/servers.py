@@ -189,7 +189,17 @@ class Exporter(HttpServer):
         os.kill(self.pid, signal.SIGHUP)
 
 
-class Prometheus(HttpServer):
+class DebianServer(HttpServer):
+    """A server whose unpacked program looks for its pages and templates in `.tools` of its directory."""
+
+    def start(self) -> None:
+        link = self.directory / ".tools"
+        if not link.is_symlink():
+            link.symlink_to(tools.TOOLS)
+        super().start()
+
+
+class Prometheus(DebianServer):
     """A Prometheus with the given configuration; `config` is a dict as its YAML file has it."""
 
     name = "prometheus"
@@ -222,7 +232,7 @@ class Prometheus(HttpServer):
         return found
 
 
-class Alertmanager(HttpServer):
+class Alertmanager(DebianServer):
     """An Alertmanager with the given configuration, on its own: no cluster."""
 
     name = "alertmanager"
