@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec import structs
+
 from exporter import collectors
 from exporter.backend import Backend
 from exporter.collector import Collector, SourceError
@@ -22,7 +24,7 @@ from exporter.samplers.http_probe import HttpProbe, HttpProbeSpec, server_probes
 from exporter.samplers.loop import Loop
 from exporter.scrape import Gives, Parts, Scraper
 from exporter.secret import Secret
-from exporter.settings import Settings, SettingsError
+from exporter.settings import Server, Settings, SettingsError
 from exporter.sources.absent import NOT_FOUND, UNREADABLE, Absence, AbsentSource
 from exporter.sources.conninfo import Target
 from exporter.sources.host import HostSource
@@ -66,7 +68,8 @@ def plan(settings: Settings, found: Found | None) -> Plan:
     try:
         database = _database(settings, found)
         base = settings.server.url or (_base_url(found) if found else "")
-        probes: list[ProbeSpec] = list(server_probes(base, settings.probes, settings.server))
+        server = without_login(settings.server) if withholds_login(settings, found) else settings.server
+        probes: list[ProbeSpec] = list(server_probes(base, settings.probes, server))
     except SourceError as error:
         raise SettingsError((f"{error.detail}. {error.remedy}",)) from None
     except ValueError as error:
@@ -80,6 +83,17 @@ def plan(settings: Settings, found: Found | None) -> Plan:
         _lane_spec(database, of_database, settings),
     )
     return Plan(tuple(lane for lane in lanes if lane.collectors), tuple(probes))
+
+
+def withholds_login(settings: Settings, found: Found | None) -> bool:
+    """Say whether a login is set that would go to a server of another user, who may only pose as one."""
+    server = settings.server
+    given = server.username or server.token or server.token_file
+    return bool(given) and not server.url and found is not None and not found.trusted
+
+
+def without_login(server: Server) -> Server:
+    return structs.replace(server, username="", password=None, password_file="", token=None, token_file="")
 
 
 def _lane_spec(

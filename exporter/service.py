@@ -13,7 +13,7 @@ from types import FrameType
 from exporter import __version__
 from exporter.discovery import Discovery, Found, Sighting
 from exporter.metric import Sample, gauge
-from exporter.plan import Plan, Running, plan
+from exporter.plan import Plan, Running, plan, withholds_login
 from exporter.samplers.attempt import ProbeError
 from exporter.scrape import Scraper
 from exporter.settings import Settings, SettingsError
@@ -35,6 +35,11 @@ RELOADED_AT = gauge(
 NO_LOGIN = (
     "The tracking server asks for a login and none is set, so the probes `version` and `api` are refused: set "
     "server.username and server.password_file to a user with READ on the default experiment."
+)
+
+WITHHELD = (
+    "The login for the probes is not sent, since the server that was found belongs to another user, who may only "
+    "pose as a tracking server: set server.user to its owner, or server.url."
 )
 
 # How soon a server that restarts, or moves to another database, is followed; a look costs below a millisecond.
@@ -84,10 +89,16 @@ class Service:
     def problems(self) -> tuple[str, ...]:
         """What stands in the way, a sentence each, without secrets."""
         server = self.settings.server
-        login = server.username or server.token or server.token_file
-        if self.found and self.found.basic_auth and not login:
-            return (*self.sighting.problems, NO_LOGIN)
-        return self.sighting.problems
+        problems = list(self.sighting.problems)
+        if withholds_login(self.settings, self.found):
+            problems.append(WITHHELD)
+        elif (
+            self.found
+            and self.found.basic_auth
+            and not (server.username or server.token or server.token_file)
+        ):
+            problems.append(NO_LOGIN)
+        return tuple(problems)
 
     def probe_errors(self) -> dict[str, ProbeError]:
         """Return why each failing probe's last attempt failed, by the probe's name."""
@@ -112,7 +123,7 @@ class Service:
         try:
             settings = self._load()
             discovery = self.discovery
-            if settings.server != self.settings.server:
+            if _where(settings) != _where(self.settings):
                 discovery = _discovery(settings)
             sighting = discovery.look()
             self._go_over(settings, sighting.found or self.found, discovery)
@@ -139,8 +150,12 @@ class Service:
         self._said = self.problems
 
 
+def _where(settings: Settings) -> tuple[int | None, str]:
+    return settings.server.port, settings.server.user
+
+
 def _discovery(settings: Settings) -> Discovery:
-    return Discovery(settings.server.port, settings.server.user)
+    return Discovery(*_where(settings))
 
 
 def describe(found: Found) -> str:

@@ -29,7 +29,8 @@ class Found:
 
     `host` and `port` are where a local client reaches it (a wildcard address becomes loopback; IPv6 is without
     brackets), `scheme` is `http` or `https`, `static_prefix` is empty or starts with `/`, `kind` is `uvicorn`,
-    `gunicorn` or `waitress`. `backend` is None where it could not be read.
+    `gunicorn` or `waitress`. `backend` is None where it could not be read. `trusted`: it is of our own user, or
+    of the one that the settings name, so that a credential may be sent to it.
     """
 
     host: str
@@ -39,6 +40,7 @@ class Found:
     kind: str = "uvicorn"
     basic_auth: bool = False
     backend: Backend | None = None
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ def sight(proc: Path, server: Server, user: str) -> Sighting:
         kind=front.kind,
         basic_auth=front.basic_auth,
         backend=backend,
+        trusted=named or server.owner == os.geteuid(),
     )
     return Sighting(
         found=found,

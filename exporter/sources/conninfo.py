@@ -32,7 +32,8 @@ ALWAYS: dict[str, str | int] = {
 UNLESS_GIVEN: dict[str, str | int] = {"options": ""}
 
 # An address found in another process's environment gets no credential that this user keeps for other servers.
-STRANGER = {"passfile": "/dev/null", "sslcertmode": "disable", "gssencmode": "disable"}
+# The password file is none: libpq warns of one that is a device, and passes over one that cannot be there.
+STRANGER = {"passfile": "/dev/null/none", "sslcertmode": "disable", "gssencmode": "disable"}
 
 
 @dataclass(frozen=True, slots=True)

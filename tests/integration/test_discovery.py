@@ -77,7 +77,7 @@ def test_uvicorn_with_workers_prefix_and_jobs(postgres: Majors) -> None:
         wait_for(complete, "the job runner has started its consumers, and all are seen", 60)
         sighting = discovery.look()
         assert sighting.found == Found(
-            "127.0.0.1", server.port, "http", "/mlf", "uvicorn", False, backend_of(uri)
+            "127.0.0.1", server.port, "http", "/mlf", "uvicorn", False, backend_of(uri), True
         )
         assert workers(sighting) == slots(server.worker_pids())
         assert roles(sighting) == {
@@ -110,7 +110,9 @@ def test_gunicorn(postgres: Majors) -> None:
     uri = postgres(15).create_mlflow("discovery_gunicorn").replace("postgresql://", "postgresql+psycopg2://")
     with MlflowServer(uri, 2, options=("--gunicorn-opts", "--timeout 60")) as server:
         sighting = Discovery(server.port).look()
-        assert sighting.found == Found("127.0.0.1", server.port, kind="gunicorn", backend=backend_of(uri))
+        assert sighting.found == Found(
+            "127.0.0.1", server.port, kind="gunicorn", backend=backend_of(uri), trusted=True
+        )
         assert workers(sighting) == slots(server.worker_pids())
         assert roles(sighting) == {"parent", "supervisor", "worker"}
         assert sighting.version == tools.mlflow_version()
@@ -121,7 +123,9 @@ def test_basic_auth(postgres: Majors) -> None:
     environ = {"MLFLOW_FLASK_SERVER_SECRET_KEY": "k" * 32, "MLFLOW_AUTH_ADMIN_PASSWORD": "long-enough-Zq84"}
     with MlflowServer(uri, 1, options=("--app-name", "basic-auth"), env=environ) as server:
         found = Discovery(server.port).look().found
-        assert found == Found("127.0.0.1", server.port, basic_auth=True, backend=backend_of(uri))
+        assert found == Found(
+            "127.0.0.1", server.port, basic_auth=True, backend=backend_of(uri), trusted=True
+        )
 
 
 def test_server_that_comes_goes_and_moves_to_another_database_is_followed(postgres: Majors) -> None:

@@ -82,7 +82,7 @@ def test_no_credential_of_our_own_user_goes_to_an_address_found_in_an_environmen
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", WORD)
     conninfo = Target.from_backend(Backend("postgresql", "stranger.example", 5432, "db", "mlflow")).conninfo()
-    assert b"passfile=/dev/null" in conninfo
+    assert b"passfile=/dev/null/none" in conninfo
     assert b"password=''" in conninfo
     assert b"sslcertmode=disable" in conninfo
 

@@ -48,7 +48,7 @@ def test_uvicorn_with_workers_and_jobs_is_found_with_every_role(proc: ProcTree) 
     pids = proc.server(workers=4)
     proc.process([PYTHON, "train.py"], environ={"MLFLOW_TRACKING_URI": "http://127.0.0.1:5000"})
     sighting = look(proc)
-    assert sighting.found == Found("127.0.0.1", 5000, backend=POSTGRES)
+    assert sighting.found == Found("127.0.0.1", 5000, backend=POSTGRES, trusted=True)
     by_role: dict[str, list[int]] = {}
     for one in sighting.processes:
         by_role.setdefault(one.role, []).append(one.pid)
@@ -63,7 +63,9 @@ def test_uvicorn_with_one_worker_is_its_own_worker(proc: ProcTree) -> None:
     inode = proc.listen(5000, address="00000000")
     pid = proc.process(uvicorn(5000, 1), environ=environment(uri="sqlite:///mlflow.db"), sockets=[inode])
     sighting = look(proc)
-    assert sighting.found == Found("127.0.0.1", 5000, backend=Backend("sqlite", path="/srv/mlflow/mlflow.db"))
+    assert sighting.found == Found(
+        "127.0.0.1", 5000, backend=Backend("sqlite", path="/srv/mlflow/mlflow.db"), trusted=True
+    )
     assert slots_of(sighting) == {0: pid}
     assert sighting.jobs is False
 
@@ -113,7 +115,7 @@ def test_prefix_tls_and_basic_auth_are_seen(proc: ProcTree) -> None:
     environ = environment(_MLFLOW_STATIC_PREFIX="/mlf")
     proc.process(argv, environ=environ, sockets=[proc.listen(5000)])
     found = look(proc).found
-    assert found == Found("127.0.0.1", 5000, "https", "/mlf", "uvicorn", True, POSTGRES)
+    assert found == Found("127.0.0.1", 5000, "https", "/mlf", "uvicorn", True, POSTGRES, True)
 
 
 def test_server_that_does_not_listen_yet_is_not_found(proc: ProcTree) -> None:
@@ -167,7 +169,7 @@ def test_other_users_server_is_found_without_its_backend_unless_the_user_is_name
     assert (stranger.pool_capacity, stranger.jobs) == (None, None)
     assert any("server.user to 4242424" in problem for problem in stranger.problems)
     trusted = look(proc, user="4242424")
-    assert trusted.found == Found("127.0.0.1", 5000, backend=POSTGRES)
+    assert trusted.found == Found("127.0.0.1", 5000, backend=POSTGRES, trusted=True)
     assert "hunter2" not in repr(trusted)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.metric import Buckets, Kind, Metric, check, counter, families, gauge, histogram
-from exporter.scrape import _Built, generate_latest
+from exporter.scrape import _Built
 
 pytestmark = pytest.mark.unit
 
