@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
 
             once(settings, options.apart, sys.stdout)
         case _:
-            from exporter.service import serve  # noqa: PLC0415
+            from exporter.serve import serve  # noqa: PLC0415
 
             return serve(settings)
     return 0

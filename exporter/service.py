@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import logging
-import queue
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable
-from types import FrameType
 
-from exporter import __version__
 from exporter.discovery import Discovery, Found, Sighting
 from exporter.metric import Sample, gauge
 from exporter.plan import Plan, Running, plan, withholds_login
@@ -41,9 +36,6 @@ WITHHELD = (
     "The login for the probes is not sent, since the server that was found belongs to another user, who may only "
     "pose as a tracking server: set server.user to its owner, or server.url."
 )
-
-# How soon a server that restarts, or moves to another database, is followed; a look costs below a millisecond.
-LOOK_SECONDS = 2.0
 
 
 class Reloads:
@@ -169,47 +161,3 @@ def describe(found: Found) -> str:
         port = f":{backend.port}" if backend.port else ""
         store = f"{backend.dialect} {backend.user}@{backend.host}{port}/{backend.dbname}"
     return f"{found.kind} on {found.scheme}://{found.host}:{found.port}{found.static_prefix}, {store}"
-
-
-def serve(load: Callable[[], Settings]) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit status."""
-    from exporter.status import pages  # noqa: PLC0415 - `check` and `once` need neither pages nor a server
-    from exporter.web import App, Server  # noqa: PLC0415
-
-    events: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        events.put(number)  # SimpleQueue is safe to use in a signal handler, a lock is not
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, note)
-    service = Service(load)
-    host, port = service.settings.web.address
-    try:
-        server = Server((host, port), App(service.scraper, pages(service)))
-    except OSError as error:
-        log.error("cannot listen on %s:%d: %s; choose another with --web.listen", host, port, error.strerror)
-        return 1
-    threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="web", daemon=True
-    ).start()
-    log.info("mlflow-exporter %s serves http://%s:%d/metrics", __version__, host, server.server_port)
-    if service.found:
-        log.info("tracking server found: %s", describe(service.found))
-    ends = (int(signal.SIGTERM), int(signal.SIGINT))
-    while (event := _next_event(events)) not in ends:
-        if event == signal.SIGHUP:
-            service.reload()
-        else:
-            service.look()
-    log.info("stopping")
-    server.stop(grace=1.0)
-    service.close()
-    return 0
-
-
-def _next_event(events: queue.SimpleQueue[int]) -> int | None:
-    try:
-        return events.get(timeout=LOOK_SECONDS)
-    except queue.Empty:
-        return None

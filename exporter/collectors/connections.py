@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from exporter.collector import Answers, Reason, SourceError, SqlCollector
+from exporter.collector import Reason, SourceError
 from exporter.metric import Sample, gauge
 from exporter.sources.facts import MONITOR, quoted
+from exporter.sql import Answers, SqlCollector
 
 
 class Connections(SqlCollector):

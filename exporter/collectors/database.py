@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from exporter.collector import Answers, Collector, SqlCollector
+from exporter.collector import Collector
 from exporter.metric import Metric, Sample, counter, gauge
+from exporter.sql import Answers, SqlCollector
 
 INFO = gauge(
     "mlflow_db_info",

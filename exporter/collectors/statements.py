@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import lt, sub
 from typing import Any, NamedTuple, cast
 
-from exporter.collector import Answers, Reason, Row, SourceError, SqlCollector
+from exporter.collector import Reason, SourceError
 from exporter.metric import Metric, Sample, counter, gauge
 from exporter.sources.facts import MONITOR, quoted
+from exporter.sources.pipeline import Row
+from exporter.sql import Answers, SqlCollector
 from exporter.statements import KNOWN, Statement, classify
 
 LABELS = ("operation", "table")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from exporter.collector import SqlCollector
 from exporter.metric import Metric, counter, gauge
+from exporter.sql import SqlCollector
 
 
 def _table(stem: str, help: str, column: str) -> Metric:

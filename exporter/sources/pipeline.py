@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from psycopg import OperationalError, pq
@@ -17,8 +17,10 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PollingStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from exporter.collector import Reason, Row, SourceError
+from exporter.collector import Reason, SourceError
 from exporter.sources.postgres_errors import connect_error, query_error
+
+Row = Mapping[str, object]
 
 BINARY = 1
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 
 from exporter import queries
-from exporter.collector import Reason, Row, SourceError
+from exporter.collector import Reason, SourceError
 from exporter.sources.conninfo import Target
 from exporter.sources.facts import Facts
-from exporter.sources.pipeline import Limits, Link, Ticket, connect
+from exporter.sources.pipeline import Limits, Link, Row, Ticket, connect
 
 # A query of ours that takes longer than this is a burden on a database that is in trouble already.
 STATEMENT_SECONDS = 2.0

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from exporter import queries
-from exporter.collector import SqlCollector
 from exporter.collectors import BY_NAME, DATABASE_UP
 from exporter.reports.reference import declared
+from exporter.sql import SqlCollector
 
 pytestmark = pytest.mark.contract
 

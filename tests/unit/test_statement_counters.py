@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter.collector import Reason, Row, SourceError
+from exporter.collector import Reason, SourceError
 from exporter.collectors.statements import Statements
 from exporter.metric import check
 from exporter.sources.facts import Facts
+from exporter.sources.pipeline import Row
 from exporter.statements import KNOWN
 
 pytestmark = pytest.mark.unit

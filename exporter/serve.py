@@ -1,0 +1,62 @@
+"""`mlflow-exporter serve`: the process from its start to SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from exporter import __version__
+from exporter.service import Service, describe
+from exporter.settings import Settings
+from exporter.status import pages
+from exporter.web import App, Server
+
+log = logging.getLogger(__name__)
+
+# How soon a server that restarts, or moves to another database, is followed; a look costs about a millisecond.
+LOOK_SECONDS = 2.0
+
+
+def serve(load: Callable[[], Settings]) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit status."""
+    events: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        events.put(number)  # SimpleQueue is safe to use in a signal handler, a lock is not
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, note)
+    service = Service(load)
+    host, port = service.settings.web.address
+    try:
+        server = Server((host, port), App(service.scraper, pages(service)))
+    except OSError as error:
+        log.error("cannot listen on %s:%d: %s; choose another with --web.listen", host, port, error.strerror)
+        return 1
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="web", daemon=True
+    ).start()
+    log.info("mlflow-exporter %s serves http://%s:%d/metrics", __version__, host, server.server_port)
+    if service.found:
+        log.info("tracking server found: %s", describe(service.found))
+    ends = (int(signal.SIGTERM), int(signal.SIGINT))
+    while (event := _next_event(events)) not in ends:
+        if event == signal.SIGHUP:
+            service.reload()
+        else:
+            service.look()
+    log.info("stopping")
+    server.stop(grace=1.0)
+    service.close()
+    return 0
+
+
+def _next_event(events: queue.SimpleQueue[int]) -> int | None:
+    try:
+        return events.get(timeout=LOOK_SECONDS)
+    except queue.Empty:
+        return None
