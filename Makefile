@@ -28,7 +28,7 @@ unit contract: .venv/.done
 	@$(BIN)/pytest -q -m $@
 
 integration: tools
-	@$(BIN)/pytest -q -m $@
+	@$(BIN)/pytest -q --durations=10 -m $@
 
 demo: tools
 	@exec $(BIN)/python -m tests.lab $(MINUTES)

@@ -77,7 +77,8 @@ def faults_of(reading: Reading) -> Iterator[str]:
 
 def main(minutes: float) -> int:
     """Run the demo for that long, or until it is interrupted; returns the exit status."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background jobs ignore it
+        signal.signal(number, signal.default_int_handler)
     faults: list[str] = []
     with ExitStack() as stack:
         try:
