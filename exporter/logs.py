@@ -34,8 +34,11 @@ class Formatter(logging.Formatter):
 def set_up(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Formatter("%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    logging.getLogger().handlers[:] = [handler]
+    set_level(level)
     # These log every request, with its URL, at debug: noise for us, and somebody's secrets for all we know.
     logging.getLogger("urllib3").setLevel(logging.WARNING)
+
+
+def set_level(level: str) -> None:
+    logging.getLogger().setLevel(level.upper())

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from exporter import __version__
+from exporter.logs import set_level
 from exporter.service import Service, describe
 from exporter.settings import Settings
 from exporter.status import pages
@@ -47,6 +48,9 @@ def serve(load: Callable[[], Settings]) -> int:
     while (event := _next_event(events)) not in ends:
         if event == signal.SIGHUP:
             service.reload()
+            set_level(service.settings.log.level)
+            if service.settings.web.address != (host, port):
+                log.warning("web.listen changes with a restart only; still serving %s:%d", host, port)
         else:
             service.look()
     log.info("stopping")
