@@ -9,6 +9,7 @@ from exporter.collectors.connections import Connections, Transactions
 from exporter.collectors.database import Database, Server
 from exporter.collectors.host import Host
 from exporter.collectors.limits import Limits
+from exporter.collectors.plans import Plans
 from exporter.collectors.processes import Processes
 from exporter.collectors.server import TrackingServer
 from exporter.collectors.sockets import Sockets
@@ -35,6 +36,7 @@ POSTGRES: tuple[type[Collector[Any]], ...] = (
     Indexes,
     Sizes,
     DatabaseSize,
+    Plans,
 )
 SQLITE: tuple[type[Collector[Any]], ...] = (Sqlite,)
 

@@ -24,6 +24,9 @@ Row = Mapping[str, object]
 
 BINARY = 1
 
+# Between the statements of one text.
+NEXT = b"\n;\n"
+
 # For the length of one transaction only (`is_local`): behind a pooler in transaction mode a session SET would
 # stay on a server connection that clients of others get next.
 LIMITS = """select set_config('transaction_read_only', 'on', true), set_config('statement_timeout', $1, true),
@@ -82,12 +85,19 @@ class Link:
         return not self._under_way
 
     def submit(self, name: str, sql: bytes, params: Sequence[object], limits: Limits) -> Ticket:
-        """Queue one query behind those under way and send what the socket takes."""
+        """Queue one query behind those under way and send what the socket takes.
+
+        A text may hold several statements, divided by a line `;`: one transaction, in which the first gets the
+        parameters and the last gives the rows.
+        """
         ticket = Ticket(name, time.monotonic())
         values, types, formats = _dumped(params)
+        first, *others = sql.split(NEXT)
         try:
             self.pgconn.send_query_params(LIMITS.encode(), limits.params(), result_format=BINARY)
-            self.pgconn.send_query_params(sql, values, types, formats, BINARY)
+            self.pgconn.send_query_params(first, values, types, formats, BINARY)
+            for other in others:
+                self.pgconn.send_query_params(other, None, result_format=BINARY)
             self.pgconn.pipeline_sync()
             self.pgconn.flush()
         except OperationalError as error:
@@ -147,11 +157,11 @@ class Link:
                 ticket.done = True
                 self._under_way.popleft()
             case ExecStatus.TUPLES_OK | ExecStatus.COMMAND_OK:
-                # The limits' own answer comes first and is overwritten by the query's.
+                # The limits' own answer, and those of all statements but the last, are overwritten by the next.
                 ticket.result = result
                 ticket.arrived = self.heard
             case ExecStatus.PIPELINE_ABORTED:
-                pass  # the second half of a segment whose first half has said why
+                pass  # what comes after the statement of a segment that has said why
             case _:
                 ticket.error = query_error(
                     ticket.name,

