@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from exporter.metric import Metric, Sample
 
@@ -37,6 +37,14 @@ class SourceError(Exception):
         self.remedy = remedy
 
 
+class Query(NamedTuple):
+    """A query that a source is asked to answer: a stem in `exporter/queries`, its parameters, seconds it may run."""
+
+    name: str
+    params: tuple[object, ...] = ()
+    timeout: float = 2.0
+
+
 class Collector(Generic[S]):
     """Read one subject from a session, whole or not at all.
 
@@ -44,13 +52,21 @@ class Collector(Generic[S]):
     is its attributes. Only one thread at a time calls `collect`. It does not catch: errors of the source
     arrive as SourceError, anything else is reported as `bug`.
     `every` is 0 for each scrape, else the seconds between two readings of a slow collector. `queries` are the
-    stems in `exporter/queries` that it wants answered; only SQL collectors have some.
+    stems in `exporter/queries` that it wants answered, each with `params`; only SQL collectors have some. None
+    may run longer than `timeout` seconds, nor than the scrape has left: a query that takes longer is a burden on a
+    database that is in trouble already.
     """
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
     queries: ClassVar[tuple[str, ...]] = ()
+    params: ClassVar[tuple[object, ...]] = ()
+    timeout: ClassVar[float] = 2.0
     every: ClassVar[float] = 0.0
+
+    @classmethod
+    def wanted(cls) -> list[Query]:
+        return [Query(name, cls.params, cls.timeout) for name in cls.queries]
 
     def collect(self, session: S) -> Iterable[Sample]:
         raise NotImplementedError

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from exporter.collector import Collector, Reason, SourceError
+from exporter.collector import Collector, Query, Reason, SourceError
 from exporter.metric import Metric, Sample, check, gauge
 from exporter.outcome import DURATION, ERRORS, LAST_SUCCESS, SUCCESS, Memory, Outcome, Teller
 
@@ -39,8 +39,8 @@ class Source(Protocol):
 
     name: str
 
-    def open(self, names: Sequence[str], deadline: float) -> Any:
-        """Start a reading of the named queries and return its session.
+    def open(self, queries: Sequence[Query], deadline: float) -> Any:
+        """Start a reading of the queries and return its session.
 
         Raises SourceError, at the deadline (of time.monotonic) at the latest.
         """
@@ -155,9 +155,9 @@ class Lane:
     def _read_all(self, run: Run) -> None:
         with self._lock:
             due = [collector for collector in self.collectors if not self._memory[collector.name].resting()]
-        names = [name for collector in due for name in collector.queries]
+        queries = [query for collector in due for query in collector.wanted()]
         started = time.monotonic()
-        session = _guarded(partial(self.source.open, names, run.deadline))
+        session = _guarded(partial(self.source.open, queries, run.deadline))
         failed = isinstance(session, SourceError)
         run.up = not failed
         for collector in due:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exporter.collector import Reason, SourceError
+from exporter.collector import Query, Reason, SourceError
 
 EXPORTERS = {
     "mysql": "mysqld_exporter",
@@ -51,7 +51,7 @@ class AbsentSource:
     def __init__(self, absence: Absence) -> None:
         self._absence = absence
 
-    def open(self, names: Sequence[str], deadline: float) -> None:
+    def open(self, queries: Sequence[Query], deadline: float) -> None:
         raise SourceError(self._absence.reason, self._absence.detail, self._absence.remedy)
 
     def settle(self) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from exporter.collector import Reason, SourceError
+from exporter.collector import Query, Reason, SourceError
 from exporter.discovery import Discovery, ServerProcess, Sighting
 from exporter.host import processes, sockets
 from exporter.host.processes import TICKS, Stat
@@ -58,7 +58,7 @@ class HostSource:
     def __init__(self, discovery: Discovery) -> None:
         self._discovery = discovery
 
-    def open(self, names: Sequence[str], deadline: float) -> HostSession:
+    def open(self, queries: Sequence[Query], deadline: float) -> HostSession:
         """Look at the processes; `names` are queries, for databases. Raises SourceError where there is no /proc."""
         proc = self._discovery.proc
         if not (proc / "self" / "stat").exists():

@@ -6,18 +6,17 @@ import time
 from collections.abc import Sequence
 
 from exporter import queries
-from exporter.collector import Reason, SourceError
+from exporter.collector import Query, Reason, SourceError
 from exporter.sources.conninfo import Target
 from exporter.sources.facts import Facts
 from exporter.sources.pipeline import Limits, Link, Row, Ticket, connect
 
-# A query of ours that takes longer than this is a burden on a database that is in trouble already.
-STATEMENT_SECONDS = 2.0
 # A connect gets half of what is left, and no more than this, so that the scrape is not all waiting.
 CONNECT_SECONDS = 5.0
 # A server that answers nothing for so long is gone, or its answer is of no use any more.
 SILENCE_SECONDS = 30.0
 FOLLOW_UPS = 2
+FACTS = Query("facts")
 
 
 class PostgresSession:
@@ -34,11 +33,11 @@ class PostgresSession:
         self._tickets: dict[str, Ticket] = {}
         self._asked = 0
 
-    def submit(self, names: Sequence[str]) -> None:
-        for name in names:
-            text = queries.sql(name, self.facts.major)
+    def submit(self, wanted: Sequence[Query]) -> None:
+        for query in wanted:
+            text = queries.sql(query.name, self.facts.major)
             if text is not None:
-                self._tickets[name] = self._send(name, text, ())
+                self._tickets[query.name] = self._send(query, text)
 
     def rows(self, query: str) -> Sequence[Row]:
         """Return the rows of a query of this scrape; none where this server's version has no such query."""
@@ -56,13 +55,12 @@ class PostgresSession:
                 Reason.BUSY, f"{query}: this scrape has had its {FOLLOW_UPS} further round trips"
             )
         text = queries.sql(query, self.facts.major)
-        return [] if text is None else self._link.wait(self._send(query, text, params), self._deadline)
+        return [] if text is None else self._link.wait(self._send(Query(query, params), text), self._deadline)
 
-    def _send(self, name: str, text: bytes, params: Sequence[object]) -> Ticket:
+    def _send(self, query: Query, text: bytes) -> Ticket:
         left = max(0.0, self._deadline - time.monotonic())
-        return self._link.submit(
-            name, text, params, Limits(min(STATEMENT_SECONDS, left), self.facts.search_path)
-        )
+        limits = Limits(min(query.timeout, left), self.facts.search_path)
+        return self._link.submit(query.name, text, query.params, limits)
 
 
 class PostgresSource:
@@ -75,25 +73,25 @@ class PostgresSource:
         self._link: Link | None = None
         self._facts: Facts | None = None
 
-    def open(self, names: Sequence[str], deadline: float) -> PostgresSession:
+    def open(self, wanted: Sequence[Query], deadline: float) -> PostgresSession:
         """Send the scrape's queries and wait for the first answer, which shows that the server is up."""
         kept = self._link is not None and self._link.open
         try:
-            return self._begin(names, deadline)
+            return self._begin(wanted, deadline)
         except SourceError as error:
             if not kept or error.reason is not Reason.UNREACHABLE:
                 raise
         # The connection had died since the last scrape: Postgres may be back already.
-        return self._begin(names, deadline)
+        return self._begin(wanted, deadline)
 
-    def _begin(self, names: Sequence[str], deadline: float) -> PostgresSession:
+    def _begin(self, wanted: Sequence[Query], deadline: float) -> PostgresSession:
         link = self._connected(deadline)
         started = time.monotonic()
-        ping = self._ask(link, "facts", deadline)
+        ping = self._ask(link, FACTS, deadline)
         session: PostgresSession | None = None
         if self._facts is not None:
             session = PostgresSession(self, link, self._facts, 0.0, deadline)
-            session.submit(names)
+            session.submit(wanted)
         facts = Facts.from_row(link.wait(ping, deadline)[0])
         round_trip = ping.arrived - started
         if session is None or facts != self._facts:
@@ -101,7 +99,7 @@ class PostgresSource:
             # facts, if any, are read and dropped by settle(), and sent anew with the right ones.
             self._facts = facts
             session = PostgresSession(self, link, facts, round_trip, deadline)
-            session.submit(names)
+            session.submit(wanted)
         session.round_trip = round_trip
         return session
 
@@ -122,9 +120,8 @@ class PostgresSource:
             self._link = connect(self.target.conninfo(), now + budget)
         return self._link
 
-    def _ask(self, link: Link, name: str, deadline: float) -> Ticket:
-        text = queries.sql(name, 0)
+    def _ask(self, link: Link, query: Query, deadline: float) -> Ticket:
+        text = queries.sql(query.name, 0)
         assert text is not None
-        return link.submit(
-            name, text, (), Limits(max(0.0, min(STATEMENT_SECONDS, deadline - time.monotonic())))
-        )
+        left = max(0.0, deadline - time.monotonic())
+        return link.submit(query.name, text, query.params, Limits(min(query.timeout, left)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from exporter.collector import Reason, SourceError
+from exporter.collector import Query, Reason, SourceError
 
 # MLflow itself waits 20 s for the lock; waiting as long would only add a reader to the queue.
 LOCK_SECONDS = 0.5
@@ -34,7 +34,7 @@ class SqliteSource:
     def __init__(self, path: str) -> None:
         self._path = Path(path)
 
-    def open(self, names: Sequence[str], deadline: float) -> SqliteReading:
+    def open(self, queries: Sequence[Query], deadline: float) -> SqliteReading:
         try:
             file_bytes = self._path.stat().st_size
         except PermissionError:

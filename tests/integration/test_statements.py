@@ -33,7 +33,7 @@ class Scraper:
         self.collector = Statements(clock=lambda: 0.0)
 
     def __call__(self) -> Values:
-        session = self.source.open(Statements.queries, time.monotonic() + 10)
+        session = self.source.open(Statements.wanted(), time.monotonic() + 10)
         try:
             samples = check(self.collector.collect(session), frozenset(self.collector.metrics))
         finally:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from exporter.collector import Collector, Reason, SourceError
+from exporter.collector import Collector, Query, Reason, SourceError
 from exporter.lane import Lane, Reading
 from exporter.metric import Sample, gauge
 
@@ -39,7 +39,7 @@ class FakeSource:
         self.closed = threading.Event()
         self.openings = 0
 
-    def open(self, names: Sequence[str], deadline: float) -> object:
+    def open(self, queries: Sequence[Query], deadline: float) -> object:
         self.openings += 1
         return self.opened()
 
