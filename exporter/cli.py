@@ -57,10 +57,10 @@ def _run(options: argparse.Namespace) -> int:
             reference.write(options.schema, reference.settings_schema())
         return 0
 
-    from exporter.collectors import BY_NAME  # noqa: PLC0415
+    from exporter.plan import NAMES  # noqa: PLC0415
 
     def settings() -> Settings:
-        return load(options.config, os.environ, flags_of(options), BY_NAME)
+        return load(options.config, os.environ, flags_of(options), NAMES)
 
     # The report of `check` says all that its log would.
     set_up("error" if options.command == "check" else settings().log.level)

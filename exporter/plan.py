@@ -17,10 +17,12 @@ from exporter import collectors
 from exporter.backend import Backend
 from exporter.collector import Collector, SourceError
 from exporter.collectors import DATABASE_UP
+from exporter.collectors.database_host import Capacity, DatabaseHost
 from exporter.discovery import Discovery, Found
 from exporter.lane import Lane
 from exporter.samplers.database_probe import DatabaseProbe, DatabaseProbeSpec
 from exporter.samplers.http_probe import HttpProbe, HttpProbeSpec, server_probes
+from exporter.samplers.load import LoadSampler, LoadSpec
 from exporter.samplers.loop import Loop
 from exporter.scrape import Gives, Parts, Scraper
 from exporter.secret import Secret
@@ -34,6 +36,10 @@ from exporter.sources.sqlite import SqliteSource
 K = TypeVar("K")
 P = TypeVar("P", Lane, Loop)
 ProbeSpec = HttpProbeSpec | DatabaseProbeSpec
+SamplerSpec = ProbeSpec | LoadSpec
+
+# What the setting `collectors` chooses from.
+NAMES = frozenset((*collectors.BY_NAME, LoadSampler.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +57,22 @@ class SqliteSpec:
 
 @dataclass(frozen=True, slots=True)
 class LaneSpec:
-    """One source, and the names of the collectors that read it."""
+    """One source, the names of the collectors that read it, and what they are told of the database's machine."""
 
     source: HostSpec | Target | SqliteSpec | Absence
     collectors: tuple[str, ...]
+    capacity: Capacity | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     lanes: tuple[LaneSpec, ...]
     probes: tuple[ProbeSpec, ...]
+    load: LoadSpec | None = None
+
+    @property
+    def samplers(self) -> tuple[SamplerSpec, ...]:
+        return (*self.probes, self.load) if self.load else self.probes
 
 
 def plan(settings: Settings, found: Found | None) -> Plan:
@@ -82,7 +94,10 @@ def plan(settings: Settings, found: Found | None) -> Plan:
         _lane_spec(HostSpec(settings.server.port, settings.server.user), collectors.HOST, settings),
         _lane_spec(database, of_database, settings),
     )
-    return Plan(tuple(lane for lane in lanes if lane.collectors), tuple(probes))
+    load = (
+        LoadSpec(database) if isinstance(database, Target) and _chosen(LoadSampler.name, settings) else None
+    )
+    return Plan(tuple(lane for lane in lanes if lane.collectors), tuple(probes), load)
 
 
 def withholds_login(settings: Settings, found: Found | None) -> bool:
@@ -101,8 +116,14 @@ def _lane_spec(
     available: tuple[type[Collector[Any]], ...],
     settings: Settings,
 ) -> LaneSpec:
-    chosen = settings.collectors
-    return LaneSpec(source, tuple(one.name for one in available if not chosen or one.name in chosen))
+    names = tuple(one.name for one in available if _chosen(one.name, settings))
+    given = settings.database
+    told = Capacity(given.cores, given.memory, given.storage)
+    return LaneSpec(source, names, told if DatabaseHost.name in names else None)
+
+
+def _chosen(name: str, settings: Settings) -> bool:
+    return not settings.collectors or name in settings.collectors
 
 
 def _database(settings: Settings, found: Found | None) -> Target | SqliteSpec | Absence:
@@ -150,13 +171,13 @@ class Running:
         self._scraper = scraper
         self._always = always
         self._lanes: dict[LaneSpec, Lane] = {}
-        self._loops: dict[ProbeSpec, Loop] = {}
+        self._loops: dict[SamplerSpec, Loop] = {}
 
     def apply(self, plan: Plan, discovery: Discovery) -> None:
         """Go over to a plan; whatever fails in it fails before anything has changed."""
         lanes, new_lanes = _next(plan.lanes, self._lanes, lambda spec: _lane(spec, discovery))
         try:
-            loops, new_loops = _next(plan.probes, self._loops, _loop)
+            loops, new_loops = _next(plan.samplers, self._loops, _loop)
         except Exception:
             for lane in new_lanes:
                 lane.close()
@@ -210,8 +231,17 @@ def _lane(spec: LaneSpec, discovery: Discovery) -> Lane:
 
 
 def _built(spec: LaneSpec) -> list[Collector[Any]]:
-    return [collectors.BY_NAME[name]() for name in spec.collectors]
+    return [
+        DatabaseHost(spec.capacity) if name == DatabaseHost.name else collectors.BY_NAME[name]()
+        for name in spec.collectors
+    ]
 
 
-def _loop(spec: ProbeSpec) -> Loop:
-    return Loop(HttpProbe(spec) if isinstance(spec, HttpProbeSpec) else DatabaseProbe(spec))
+def _loop(spec: SamplerSpec) -> Loop:
+    match spec:
+        case HttpProbeSpec():
+            return Loop(HttpProbe(spec))
+        case DatabaseProbeSpec():
+            return Loop(DatabaseProbe(spec))
+        case LoadSpec():
+            return Loop(LoadSampler(spec))

@@ -7,6 +7,7 @@ from typing import Any
 from exporter.collector import Collector
 from exporter.collectors.connections import Connections, Transactions
 from exporter.collectors.database import Database, Server
+from exporter.collectors.database_host import DatabaseHost
 from exporter.collectors.host import Host
 from exporter.collectors.limits import Limits
 from exporter.collectors.plans import Plans
@@ -29,6 +30,7 @@ HOST: tuple[type[Collector[Any]], ...] = (TrackingServer, Workers, Processes, So
 POSTGRES: tuple[type[Collector[Any]], ...] = (
     Server,
     Database,
+    DatabaseHost,
     Connections,
     Transactions,
     Statements,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from exporter import collectors, lane, scrape, service
 from exporter.metric import AREAS, Metric
-from exporter.samplers import loop, probes
+from exporter.samplers import load, loop, probes
 from exporter.settings import Leaf, leaves, schema
 
 TITLES = {
@@ -35,6 +35,7 @@ def declared() -> Iterator[tuple[str, Sequence[Metric]]]:
         yield name, collector.metrics
     yield "source", (collectors.DATABASE_UP, *lane.METRICS)
     yield "probe", probes.Probe.metrics
+    yield load.NAME, load.LoadSampler.metrics
     yield "sampler", (loop.TICKS, loop.MISSED, loop.ERRORS)
     yield "exporter", (*scrape.METRICS, *service.Reloads.metrics)
 

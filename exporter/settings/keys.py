@@ -49,6 +49,12 @@ Vantage = Annotated[
 ]
 
 
+Cores = Annotated[float, Meta(ge=0.1, le=4096)]
+Bytes = Annotated[int, Meta(ge=1 << 20, le=1 << 60)]
+# 16 and not 17179869184 is the mistake to expect.
+WHOLE_BYTES = "a whole number of bytes from 1 MiB on, as 17179869184 for 16 GiB"
+
+
 class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A level of the settings file; `Meta(description=...)` documents each of its keys."""
 
@@ -122,6 +128,27 @@ class Database(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
             extra={"split": "shell", "private": True, "allowed": "a command as a list of strings"},
         ),
     ] = ()
+    cores: Annotated[
+        Cores | None,
+        Meta(
+            description="CPU cores of the database's machine, where it is not this one.",
+            extra={"allowed": "a number of cores from 0.1 to 4096"},
+        ),
+    ] = None
+    memory: Annotated[
+        Bytes | None,
+        Meta(
+            description="Memory of the database's machine in bytes, where it is not this one.",
+            extra={"allowed": WHOLE_BYTES},
+        ),
+    ] = None
+    storage: Annotated[
+        Bytes | None,
+        Meta(
+            description="Size of the database's storage in bytes, where it is not on this machine.",
+            extra={"allowed": WHOLE_BYTES},
+        ),
+    ] = None
 
 
 class Probes(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.contract
 DIRECTORY = Path(queries.__file__).parent
 SQL = {name: type_ for name, type_ in BY_NAME.items() if issubclass(type_, SqlCollector)}
 # Queries that are no collector's own: read by the source, or asked for in a round trip of their own.
-OTHERS = {"facts", "statement_texts", "explain", "explain_sessions", "writers"}
+OTHERS = {"facts", "load", "statement_texts", "explain", "explain_sessions", "writers"}
 
 
 def test_no_metric_is_declared_twice() -> None:

@@ -1,0 +1,140 @@
+"""Finds the Postgres that answers us among the processes of this machine, and what that one may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.host import cgroup, processes
+from exporter.host.processes import TICKS, Stat, read
+
+# The kernel tells the time of its boot in whole seconds, and a clock may have been set since.
+TOLERANCE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What Postgres says of a session of ours: the process that serves it, and when it and the server started.
+
+    Times are Unix times.
+    """
+
+    pid: int
+    started: float
+    server_started: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What Postgres' processes use. `memory` is None where the kernel does not tell shared from private."""
+
+    processes: int
+    cpu_seconds: float
+    memory: int | None
+
+
+def find(proc: Path, session: Session) -> Stat | None:
+    """Return the postmaster, None where it does not run here or cannot be told.
+
+    An address would prove nothing: a tunnel or a pooler is local too. The process with that id must call
+    itself Postgres, have started when the session did, and be the child of one that started with the server.
+    """
+    boot = processes.boot_time(proc)
+    backend = processes.stat(proc, session.pid)
+    if boot is None or backend is None or not _began(boot, backend, session.started):
+        return None
+    if not "".join(processes.command(proc, backend.pid)[:1]).startswith("postgres:"):
+        return None
+    parent = processes.stat(proc, backend.parent)
+    return parent if parent and _began(boot, parent, session.server_started) else None
+
+
+def cores(proc: Path, pid: int) -> float | None:
+    """Return the CPUs that the process may use: its quota or its machine's; None where a quota is unreadable."""
+    try:
+        allowed = len(os.sched_getaffinity(pid))
+    except OSError:
+        return None
+    group = cgroup.group(proc, pid, "cpu")
+    if group is None:
+        return None if _grouped(proc, pid) else allowed
+    return min(allowed, cgroup.cpu(group).cores or allowed)
+
+
+def memory_limit(proc: Path, pid: int) -> int | None:
+    """Return the bytes that the process may use: its group's limit or its machine's; None where unreadable."""
+    machine = _kilobytes(proc / "meminfo").get("MemTotal")
+    group = cgroup.group(proc, pid, "memory")
+    if machine is None or (group is None and _grouped(proc, pid)):
+        return None
+    limit = cgroup.memory(group).limit if group else None
+    return machine if limit is None else min(machine, limit)
+
+
+def members(proc: Path, postmaster: Stat) -> list[Stat]:
+    """Return the postmaster and its children; what they have started themselves is left out."""
+    found = (processes.stat(proc, pid) for pid in processes.children(proc, postmaster.pid))
+    return [postmaster, *(one for one in found if one and one.parent == postmaster.pid)]
+
+
+def usage(proc: Path, present: Iterable[Stat], reaped: float) -> Usage:
+    """Return what the processes use together; `reaped` are the CPU seconds of those that have ended."""
+    present = list(present)
+    private, shared = 0, 0
+    for one in present:
+        sizes = _kilobytes(proc / str(one.pid) / "status")
+        if "RssAnon" in sizes:
+            private += sizes["RssAnon"]
+            shared = max(shared, sizes.get("RssShmem", 0) + sizes.get("HugetlbPages", 0))
+    return Usage(
+        len(present), reaped + sum(one.cpu_seconds for one in present), private + shared if private else None
+    )
+
+
+def reaped_seconds(proc: Path, pid: int) -> float | None:
+    """Return the CPU seconds of all children of the process that have ended; None where unreadable."""
+    fields = (read(proc / str(pid) / "stat") or b"").rpartition(b")")[2].split()
+    try:
+        return (int(fields[13]) + int(fields[14])) / TICKS
+    except (IndexError, ValueError):
+        return None
+
+
+def storage(proc: Path, pid: int, data_directory: str) -> os.statvfs_result | None:
+    """Return the file system of the data directory, None where this user cannot see it.
+
+    The directory is where the postmaster stands, which its own user and root may look at; others need the path
+    that Postgres gives, which is trusted only where it is the postmaster's user's own: this process may see
+    other file systems than we do.
+    """
+    try:
+        return os.statvfs(proc / str(pid) / "cwd")
+    except OSError:
+        pass
+    try:
+        if data_directory and Path(data_directory).stat().st_uid == processes.owner(proc, pid):
+            return os.statvfs(data_directory)
+    except OSError:
+        pass
+    return None
+
+
+def _began(boot: float, process: Stat, at: float) -> bool:
+    return abs(boot + process.started / TICKS - at) <= TOLERANCE_SECONDS
+
+
+def _grouped(proc: Path, pid: int) -> bool:
+    """Say whether the process is in control groups whose limits there may be, although we cannot find them."""
+    return bool((read(proc / str(pid) / "cgroup") or b"").strip())
+
+
+def _kilobytes(path: Path) -> dict[str, int]:
+    """Return the sizes that a file of `Name: 12 kB` lines has, in bytes."""
+    sizes = {}
+    for line in (read(path) or b"").decode(errors="replace").splitlines():
+        words = line.split()
+        if len(words) == 3 and words[2] == "kB" and words[1].isdigit():
+            sizes[words[0].rstrip(":")] = int(words[1]) * 1024
+    return sizes
