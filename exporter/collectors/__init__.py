@@ -12,10 +12,12 @@ from exporter.collectors.host import Host
 from exporter.collectors.limits import Limits
 from exporter.collectors.plans import Plans
 from exporter.collectors.processes import Processes
+from exporter.collectors.schema import Schema
 from exporter.collectors.server import TrackingServer
 from exporter.collectors.sockets import Sockets
 from exporter.collectors.sqlite import Sqlite
 from exporter.collectors.statements import Statements
+from exporter.collectors.store import StoreCounts, StoreEstimates, StoreLogging
 from exporter.collectors.tables import DatabaseSize, Indexes, Sizes, Tables
 from exporter.collectors.workers import Workers
 from exporter.metric import gauge
@@ -38,6 +40,10 @@ POSTGRES: tuple[type[Collector[Any]], ...] = (
     Indexes,
     Sizes,
     DatabaseSize,
+    Schema,
+    StoreEstimates,
+    StoreCounts,
+    StoreLogging,
     Plans,
 )
 SQLITE: tuple[type[Collector[Any]], ...] = (Sqlite,)

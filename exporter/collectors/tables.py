@@ -5,6 +5,13 @@ from __future__ import annotations
 from exporter.metric import Metric, counter, gauge
 from exporter.sql import SqlCollector
 
+# What grows with use, and of that what users wait for.
+TABLES = (
+    *("experiments", "runs", "metrics", "latest_metrics", "params", "tags", "inputs", "logged_models"),
+    *("trace_info", "trace_tags", "trace_request_metadata", "spans", "assessments", "model_versions"),
+)
+BUSIEST = ("experiments", "runs", "metrics", "latest_metrics", "params", "tags", "trace_info", "spans")
+
 
 def _table(stem: str, help: str, column: str) -> Metric:
     return counter(f"mlflow_db_table_{stem}_total", help, f"pg_stat_user_tables.{column}", labels=("table",))
@@ -13,6 +20,7 @@ def _table(stem: str, help: str, column: str) -> Metric:
 class Tables(SqlCollector):
     name = "tables"
     queries = ("tables",)
+    params = (list(TABLES),)
     needs_store = True
     metrics = (
         gauge(
@@ -29,8 +37,18 @@ class Tables(SqlCollector):
         ),
         _table("sequential_scans", "Scans of the whole table.", "seq_scan"),
         _table("sequential_rows_read", "Live rows read by scans of the whole table.", "seq_tup_read"),
-        _table("rows_inserted", "Rows inserted, rolled back ones included.", "n_tup_ins"),
+        _table(
+            "rows_inserted",
+            "Rows inserted, rolled back ones included: of runs those started, of metrics the points logged, of params "
+            "the parameters.",
+            "n_tup_ins",
+        ),
         _table("rows_updated", "Rows updated, rolled back ones included.", "n_tup_upd"),
+        _table(
+            "rows_hot_updated",
+            "Rows updated without a new entry in any index, of those; absent for a table that was never updated.",
+            "n_tup_hot_upd",
+        ),
         _table("rows_deleted", "Rows deleted, rolled back ones included.", "n_tup_del"),
     )
 
@@ -38,6 +56,7 @@ class Tables(SqlCollector):
 class Indexes(SqlCollector):
     name = "indexes"
     queries = ("indexes",)
+    params = (list(BUSIEST),)
     needs_store = True
     metrics = (
         counter(
@@ -54,6 +73,7 @@ class Sizes(SqlCollector):
 
     name = "sizes"
     queries = ("sizes",)
+    params = (list(TABLES),)
     needs_store = True
     every = 60.0
     metrics = (

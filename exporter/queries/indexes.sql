@@ -1,14 +1,10 @@
--- Scans of each index of MLflow's busiest tables; takes no lock on them.
+-- Scans of each index of MLflow's busiest tables ($1); takes no lock on them.
 select t.relname::text as "table",
        i.relname::text as "index",
        pg_stat_get_numscans(i.oid) as mlflow_db_index_scans_total
 from pg_index x
 join pg_class t on t.oid = x.indrelid
 join pg_class i on i.oid = x.indexrelid
-where t.oid = any (array(
-  select to_regclass(n) from unnest(array[
-    'experiments', 'runs', 'metrics', 'latest_metrics', 'params', 'tags', 'trace_info', 'spans'
-  ]) n
-))
+where t.oid = any (array(select to_regclass(n) from unnest($1::text[]) n))
 order by 1, 2
 limit 80 -- indexes that an operator adds count too; a schema with hundreds of them does not flood us

@@ -1,12 +1,7 @@
--- Bytes on disk of MLflow's tables and their indexes; asks the file system, and waits for no locked table
+-- Bytes on disk of MLflow's tables ($1) and their indexes; asks the file system, and waits for no locked table
 -- longer than lock_timeout.
 select c.relname::text as "table",
        pg_table_size(c.oid) as mlflow_db_table_bytes,
        pg_indexes_size(c.oid) as mlflow_db_table_index_bytes
 from pg_class c
-where c.oid = any (array(
-  select to_regclass(t) from unnest(array[
-    'experiments', 'runs', 'metrics', 'latest_metrics', 'params', 'tags', 'inputs', 'logged_models',
-    'trace_info', 'trace_tags', 'trace_request_metadata', 'spans', 'assessments', 'model_versions'
-  ]) t
-))
+where c.oid = any (array(select to_regclass(t) from unnest($1::text[]) t))

@@ -12,6 +12,10 @@ UPDATE = "ALTER EXTENSION pg_stat_statements UPDATE;  -- pg_upgrade leaves the o
 PRELOAD = (
     "shared_preload_libraries = 'pg_stat_statements'  -- postgresql.conf or parameter group, then restart"
 )
+STORE = (
+    "GRANT SELECT ON experiments, runs, metrics, latest_metrics, params, tags, alembic_version"
+    " TO the exporter's role;"
+)
 
 # SQLSTATE, or its class, to a reason; the longest match wins.
 REASONS = {
@@ -46,6 +50,8 @@ def _remedy(query: str, reason: Reason, sqlstate: str, message: str) -> str:
         return UPDATE
     if reason is Reason.UNSUPPORTED and "pg_stat_statements" in message:
         return EXTENSION
+    if reason is Reason.PERMISSION and query.startswith(("store", "schema")):
+        return STORE  # whole, or the next one of these tables would be refused five minutes later
     if reason is Reason.PERMISSION:
         table = re.search(r"(?:table|relation) (\S+)", message)
         return (

@@ -1,0 +1,4 @@
+-- Experiments by whether they are deleted. Reads all of `experiments`, a small table: COST
+select count(*) filter (where lifecycle_stage = 'active') as mlflow_store_experiments,
+       count(*) filter (where lifecycle_stage = 'deleted') as mlflow_store_deleted_experiments
+from experiments

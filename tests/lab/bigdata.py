@@ -1,0 +1,87 @@
+"""Fill MLflow's tables with many runs and points by SQL alone: for measuring what a query costs."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+from tests.lab.postgres import Postgres
+
+KEYS = 10  # metric keys a run
+BUSY = 20  # runs still RUNNING that logged a moment ago, one point of each key a second
+FORGOTTEN = 500  # runs of jobs that were killed: RUNNING for ever
+
+# Two experiments of five hold most runs, as everywhere; every hundredth run is deleted.
+RUNS = """
+insert into runs (run_uuid, name, source_type, source_name, user_id, status, start_time, end_time, lifecycle_stage,
+                  experiment_id, artifact_uri)
+select md5(n::text), 'run-' || n, 'LOCAL', 'train.py', 'user-' || n % 50,
+       case when n > {runs} - {busy} or n % greatest(1, {runs} / {forgotten}) = 0 then 'RUNNING' else 'FINISHED' end,
+       (extract(epoch from now()) * 1000)::bigint - case when n > {runs} - {busy} then 1000 * ({points} / {keys})
+                                                         else ({runs} - n) * 10000::bigint end,
+       null, case when n % 100 = 0 then 'deleted' else 'active' end,
+       (array[0, 1, 1, 2, 3])[1 + n % 5], 'mlflow-artifacts:/' || n
+from generate_series(1, {runs}) n"""
+EXPERIMENTS = """
+insert into experiments (experiment_id, name, lifecycle_stage)
+select n, 'experiment-' || n, case when n % 10 = 0 then 'deleted' else 'active' end
+from generate_series(1, 200) n on conflict do nothing"""
+# The runs that have points, as many as it takes: the last ones.
+METRICS = """
+insert into metrics (key, value, timestamp, run_uuid, step, is_nan)
+select 'key-' || k, random(), r.start_time + 1000 * s, r.run_uuid, s, false
+from (select run_uuid, start_time from runs order by start_time desc limit {metrics} / {points}) r,
+     generate_series(0, {points} / {keys} - 1) s, generate_series(1, {keys}) k"""
+LATEST = """
+insert into latest_metrics (key, value, timestamp, step, is_nan, run_uuid)
+select 'key-' || k, 0.5, r.start_time + 1000 * ({points} / {keys} - 1), {points} / {keys} - 1, false, r.run_uuid
+from (select run_uuid, start_time from runs order by start_time desc limit {metrics} / {points}) r,
+     generate_series(1, {keys}) k"""
+PARAMS = """
+insert into params (key, value, run_uuid)
+select 'param-' || k, 'x', r.run_uuid
+from (select run_uuid from runs order by start_time desc limit 20000) r, generate_series(1, 15) k"""
+
+
+def fill(server: Postgres, dbname: str, runs: int, metrics: int, points: int = 1000) -> None:
+    """Add runs, and metric rows to the last of them, `points` each; 1,000,000 and 10,000,000 take about two minutes.
+
+    Indexes of `metrics` are dropped meanwhile and made again, which is several times as fast; what they are does
+    not change.
+    """
+    numbers = {"runs": runs, "metrics": metrics, "points": points}
+    numbers |= {"keys": KEYS, "busy": BUSY, "forgotten": FORGOTTEN}
+    with contextlib.closing(server.connect(dbname=dbname)) as session:
+        # The rows are right by themselves; to check foreign keys row by row takes longer than all else.
+        session.execute("set session_replication_role = replica; set maintenance_work_mem = '512MB'")
+        session.execute("set synchronous_commit = off; set max_parallel_maintenance_workers = 2")
+        session.execute(EXPERIMENTS)
+        session.execute(RUNS.format(**numbers).encode())
+        keys = session.execute(
+            "select conname, pg_get_constraintdef(oid) from pg_constraint"
+            " where conrelid = 'metrics'::regclass and contype = 'p'"
+        ).fetchall()
+        for name, _ in keys:
+            session.execute(f"alter table metrics drop constraint {name}".encode())
+        indexes = session.execute(
+            "select indexname, indexdef from pg_indexes where tablename = 'metrics'"
+        ).fetchall()
+        for name, _ in indexes:
+            session.execute(f"drop index {name}".encode())
+        session.execute(METRICS.format(**numbers).encode())
+        for name, definition in keys:
+            session.execute(f"alter table metrics add constraint {name} {definition}".encode())
+        for _, definition in indexes:
+            session.execute(definition.encode())
+        session.execute(LATEST.format(**numbers).encode())
+        session.execute(PARAMS)
+        session.execute("vacuum analyze")
+
+
+if __name__ == "__main__":  # python -m tests.lab.bigdata 1000000 10000000: a server to try queries on
+    with Postgres(15) as one:
+        one.create_mlflow()
+        fill(one, "mlflow", int(sys.argv[1]), int(sys.argv[2]))
+        print(one.dsn("mlflow", "mlflow"), flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            sys.stdin.read()
