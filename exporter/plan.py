@@ -17,6 +17,7 @@ from exporter import collectors
 from exporter.backend import Backend
 from exporter.collector import Collector, SourceError
 from exporter.collectors import DATABASE_UP
+from exporter.collectors.configuration import Configuration
 from exporter.collectors.database_host import Capacity, DatabaseHost
 from exporter.discovery import Discovery, Found
 from exporter.lane import Lane
@@ -40,6 +41,10 @@ SamplerSpec = ProbeSpec | LoadSpec
 
 # What the setting `collectors` chooses from.
 NAMES = frozenset((*collectors.BY_NAME, LoadSampler.name))
+# Collectors that are told what the settings say of the database's machine.
+TOLD: dict[str, Callable[[Capacity | None], Collector[Any]]] = {
+    one.name: one for one in (DatabaseHost, Configuration)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ def _lane_spec(
     names = tuple(one.name for one in available if _chosen(one.name, settings))
     given = settings.database
     told = Capacity(given.cores, given.memory, given.storage)
-    return LaneSpec(source, names, told if DatabaseHost.name in names else None)
+    return LaneSpec(source, names, told if TOLD.keys() & set(names) else None)
 
 
 def _chosen(name: str, settings: Settings) -> bool:
@@ -232,8 +237,7 @@ def _lane(spec: LaneSpec, discovery: Discovery) -> Lane:
 
 def _built(spec: LaneSpec) -> list[Collector[Any]]:
     return [
-        DatabaseHost(spec.capacity) if name == DatabaseHost.name else collectors.BY_NAME[name]()
-        for name in spec.collectors
+        TOLD[name](spec.capacity) if name in TOLD else collectors.BY_NAME[name]() for name in spec.collectors
     ]
 
 

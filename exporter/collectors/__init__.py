@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.collector import Collector
+from exporter.collectors.budget import Budget
+from exporter.collectors.configuration import Configuration
 from exporter.collectors.connections import Connections, Transactions
 from exporter.collectors.database import Database, Server
 from exporter.collectors.database_host import DatabaseHost
@@ -12,6 +14,7 @@ from exporter.collectors.host import Host
 from exporter.collectors.limits import Limits
 from exporter.collectors.plans import Plans
 from exporter.collectors.processes import Processes
+from exporter.collectors.replication import Replica, Slots, Standbys
 from exporter.collectors.schema import Schema
 from exporter.collectors.server import TrackingServer
 from exporter.collectors.sockets import Sockets
@@ -19,6 +22,8 @@ from exporter.collectors.sqlite import Sqlite
 from exporter.collectors.statements import Statements
 from exporter.collectors.store import StoreCounts, StoreEstimates, StoreLogging
 from exporter.collectors.tables import DatabaseSize, Indexes, Sizes, Tables
+from exporter.collectors.vacuum import Autovacuum, Vacuum
+from exporter.collectors.wal import Checkpoints, Io, Wal
 from exporter.collectors.workers import Workers
 from exporter.metric import gauge
 
@@ -28,7 +33,7 @@ DATABASE_UP = gauge(
     "the exporter's connection",
 )
 
-HOST: tuple[type[Collector[Any]], ...] = (TrackingServer, Workers, Processes, Sockets, Limits, Host)
+HOST: tuple[type[Collector[Any]], ...] = (TrackingServer, Workers, Processes, Sockets, Budget, Limits, Host)
 POSTGRES: tuple[type[Collector[Any]], ...] = (
     Server,
     Database,
@@ -44,6 +49,15 @@ POSTGRES: tuple[type[Collector[Any]], ...] = (
     StoreEstimates,
     StoreCounts,
     StoreLogging,
+    Vacuum,
+    Autovacuum,
+    Wal,
+    Checkpoints,
+    Io,
+    Standbys,
+    Slots,
+    Replica,
+    Configuration,
     Plans,
 )
 SQLITE: tuple[type[Collector[Any]], ...] = (Sqlite,)

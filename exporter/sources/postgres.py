@@ -36,7 +36,8 @@ class PostgresSession:
     def submit(self, wanted: Sequence[Query]) -> None:
         for query in wanted:
             text = queries.sql(query.name, self.facts.major)
-            if text is not None:
+            # Two collectors may want the same one.
+            if text is not None and query.name not in self._tickets:
                 self._tickets[query.name] = self._send(query, text)
 
     def rows(self, query: str) -> Sequence[Row]:

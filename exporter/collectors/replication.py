@@ -1,0 +1,117 @@
+"""Replicas as their primary sees them and as they see themselves, and slots that keep WAL.
+
+Standbys have no label: their names are the operator's, and the slowest is the one that matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from exporter.collector import Reason, SourceError
+from exporter.metric import Sample, counter, gauge
+from exporter.sources.facts import MONITOR, quoted
+from exporter.sql import Answers, SqlCollector
+
+
+class Standbys(SqlCollector):
+    """Read who streams from this server, which other roles are not shown in full."""
+
+    name = "standbys"
+    queries = ("standbys",)
+    metrics = (
+        gauge(
+            "mlflow_db_standbys",
+            "Standbys and other receivers of WAL that are connected to this server, base backups not counted.",
+            "pg_stat_replication.state",
+        ),
+        gauge(
+            "mlflow_db_synchronous_standbys",
+            "Standbys among them that commits may wait for.",
+            "pg_stat_replication.sync_state",
+        ),
+        gauge(
+            "mlflow_db_standby_lag_bytes",
+            "WAL that the slowest of them has yet to replay; absent where none is connected.",
+            "pg_stat_replication.replay_lsn",
+            "bytes",
+        ),
+        gauge(
+            "mlflow_db_standby_lag_seconds",
+            "Time from a commit here to its replay on the slowest of them, 0 where it has replayed all; absent where "
+            "none is connected or none has reported.",
+            "pg_stat_replication.replay_lag",
+            "seconds",
+        ),
+    )
+
+    def collect(self, session: Answers) -> Iterable[Sample]:
+        (row,) = session.rows("standbys")
+        if row["hidden"]:
+            role = quoted(session.facts.role)
+            raise SourceError(
+                Reason.PERMISSION,
+                f"{row['hidden']} standbys are hidden from role {role}",
+                MONITOR.format(role=role),
+            )
+        return self.samples(row)
+
+
+class Slots(SqlCollector):
+    name = "slots"
+    queries = ("slots",)
+    metrics = (
+        gauge(
+            "mlflow_db_replication_slots",
+            "Replication slots, temporary ones not counted.",
+            "pg_replication_slots",
+        ),
+        gauge(
+            "mlflow_db_replication_slots_inactive",
+            "Replication slots that nobody reads from, for which WAL is kept all the same.",
+            "pg_replication_slots.active",
+        ),
+        gauge(
+            "mlflow_db_replication_slots_lost",
+            "Replication slots whose WAL is gone, so that their replica must be made anew.",
+            "pg_replication_slots.wal_status",
+        ),
+        gauge(
+            "mlflow_db_replication_slot_retained_bytes",
+            "WAL kept on disk for the slot that is furthest behind; absent where no slot keeps any.",
+            "pg_replication_slots.restart_lsn",
+            "bytes",
+        ),
+    )
+
+
+class Replica(SqlCollector):
+    name = "replica"
+    queries = ("replica", "replica_conflicts")
+    metrics = (
+        gauge(
+            "mlflow_db_replica_receiving",
+            "1 where this replica is connected to its primary, 0 where not; absent on a primary.",
+            "pg_stat_wal_receiver.pid",
+        ),
+        gauge(
+            "mlflow_db_replica_lag_seconds",
+            "Age of the last transaction that this replica has replayed, 0 where it is connected and has replayed all "
+            "that it received; absent on a primary and before the first transaction.",
+            "pg_last_xact_replay_timestamp()",
+            "seconds",
+        ),
+        gauge(
+            "mlflow_db_replica_lag_bytes",
+            "WAL that this replica has received and not yet replayed; absent on a primary and where WAL comes from an "
+            "archive.",
+            "pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()",
+            "bytes",
+        ),
+        counter(
+            "mlflow_db_replica_conflicts_total",
+            "Queries of MLflow's database cancelled on this replica in favour of recovery, by reason; absent on a "
+            "primary.",
+            "pg_stat_database_conflicts",
+            labels=("reason",),
+        ),
+    )
