@@ -41,7 +41,7 @@ class Demo:
             )
 
     def wait_for(self, text: str) -> None:
-        wait_for(lambda: text in self.text() or self.process.poll() is not None, f"demo says {text!r}", 120)
+        wait_for(lambda: text in self.text() or self.process.poll() is not None, f"demo says {text!r}", 300)
         assert text in self.text(), self.text()
 
     def text(self) -> str:
@@ -69,7 +69,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     yield started
     if started.process.poll() is None:
         started.process.terminate()
-        started.process.wait(60)
+        started.process.wait(120)
 
 
 def test_a_bounded_demo_exits_0_when_every_collector_succeeded_and_leaves_nothing(demo: Demo) -> None:
@@ -77,7 +77,7 @@ def test_a_bounded_demo_exits_0_when_every_collector_succeeded_and_leaves_nothin
     demo.wait_for("collectors")
     demo.look()
 
-    assert demo.process.wait(180) == 0, demo.text()
+    assert demo.process.wait(300) == 0, demo.text()
     counts = re.findall(r"collectors (\d+) of (\d+)", demo.text())
     assert counts[-1][0] == counts[-1][1]
     assert len(demo.seen) > 20
@@ -92,7 +92,7 @@ def test_ctrl_c_ends_all_that_it_started(demo: Demo, moment: str) -> None:
     demo.look()
     demo.process.send_signal(signal.SIGINT)
 
-    assert demo.process.wait(60) == 0, demo.text()
+    assert demo.process.wait(120) == 0, demo.text()
     assert len(demo.seen) > 10
     assert demo.left() == []
 
@@ -104,6 +104,6 @@ def test_a_demo_that_failed_exits_1_and_says_what(demo: Demo) -> None:
     (prometheus,) = [process for process in demo.seen.values() if process.name() == "prometheus"]
     prometheus.kill()
 
-    assert demo.process.wait(120) == 1
+    assert demo.process.wait(300) == 1
     assert "FAILED: prometheus has ended" in demo.text()
     assert demo.left() == []

@@ -114,7 +114,7 @@ def test_a_bounded_load_ends_by_itself_and_keeps_its_rate(mlflow: MlflowServer) 
 def test_a_killed_worker_is_replaced_and_nothing_is_left_of_a_server_with_its_job_runner() -> None:
     with Postgres(15) as database, MlflowServer(database.create_mlflow(), jobs=True) as server:
         killed = server.kill_worker()
-        wait_for(lambda: len(server.worker_pids()) == 2, "the worker is replaced")
+        wait_for(lambda: len(server.worker_pids()) == 2, "the worker is replaced", 120)
         assert killed not in server.worker_pids()
         everything = [*server.family(), *database.family()]
         assert len(everything) > 10

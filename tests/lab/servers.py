@@ -75,7 +75,7 @@ class MlflowServer(HttpServer):
 
     name = "mlflow"
     ready_path = "/health"
-    ready_within = 120.0
+    ready_within = 240.0
 
     def __init__(
         self,
