@@ -17,6 +17,7 @@ COMMANDS = {
     "serve": "run the exporter (the default)",
     "once": "print two scrapes, for a bug report",
     "check": "validate the settings, show the plan and what is missing",
+    "explain": "what MLflow's slowest SELECTs read, which index would help, who writes",
     "reference": "write METRICS.md: every metric and every setting",
 }
 
@@ -25,6 +26,7 @@ EXAMPLES = """examples:
   mlflow-exporter --config exporter.yml        with settings; `check` says what they come to
   mlflow-exporter check                        what is found, what will be read, which GRANT is missing
   mlflow-exporter once --for 30s > report.txt  two scrapes 30 s apart
+  mlflow-exporter explain --for 2m             slow queries, missing indexes, top writers, under the usual load
   MLFLOW_EXPORTER_DATABASE_DSN_FILE=/run/secrets/dsn mlflow-exporter --collectors database,connections
 """
 
@@ -62,8 +64,8 @@ def _run(options: argparse.Namespace) -> int:
     def settings() -> Settings:
         return load(options.config, os.environ, flags_of(options), NAMES)
 
-    # The report of `check` says all that its log would.
-    set_up("error" if options.command == "check" else settings().log.level)
+    # These reports say all that their log would.
+    set_up("error" if options.command in ("check", "explain") else settings().log.level)
     match options.command:
         case "check":
             from exporter.reports.check import check  # noqa: PLC0415
@@ -73,6 +75,10 @@ def _run(options: argparse.Namespace) -> int:
             from exporter.reports.once import once  # noqa: PLC0415
 
             once(settings, options.apart, sys.stdout)
+        case "explain":
+            from exporter.reports.explain import explain  # noqa: PLC0415
+
+            return explain(settings(), options.apart, options.json, sys.stdout)
         case _:
             from exporter.serve import serve  # noqa: PLC0415
 
@@ -104,14 +110,16 @@ def _parser() -> argparse.ArgumentParser:
             )
             continue
         command.add_argument("--config", type=Path, metavar="FILE", help="settings file, YAML")
-        if name == "once":
+        if name == "explain":
+            command.add_argument("--json", action="store_true", help="for programs")
+        if name in ("once", "explain"):
             command.add_argument(
                 "--for",
                 dest="apart",
                 type=_duration,
                 default=30.0,
                 metavar="TIME",
-                help="time between them, as 30s or 2m",
+                help="time between the two readings, as 30s or 2m",
             )
         add_flags(command)
     return parser

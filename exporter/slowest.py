@@ -31,7 +31,7 @@ HARMLESS = frozenset(
 )
 CALL = re.compile(r'([\w.$"]+)\s*\(')
 LIST = re.compile(r"\bIN \([^()]*\)")
-PARAMETER = re.compile(r"\$\d+")
+PARAMETER = re.compile(r"\$\d+(?:::\w+)?")
 SOURCE = re.compile(r"\b(?:FROM|JOIN) \(*(\w+)")
 
 

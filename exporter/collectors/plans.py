@@ -9,7 +9,7 @@ from exporter.collector import Collector, Reason, SourceError
 from exporter.metric import Sample, gauge
 from exporter.plans import Scan, Table
 from exporter.slowest import Slow, obstacle, slowest
-from exporter.sources.facts import quoted
+from exporter.sources.facts import Facts, quoted
 from exporter.sql import Answers
 from exporter.statements import TABLES
 
@@ -51,7 +51,7 @@ class Plans(Collector[Answers]):
         ]
         # Some refused are some absent: a role with rights on the busy tables alone is told of those.
         if not planned:
-            raise refusal(chosen, answers, tables, session)
+            raise refusal(chosen, answers, tables, session.facts)
         return list(_samples(planned, tables))
 
 
@@ -59,21 +59,22 @@ def refusal(
     asked: Sequence[Slow],
     answers: Sequence[tuple[Scan, ...] | SourceError],
     tables: dict[str, Table],
-    session: Answers,
+    facts: Facts,
 ) -> SourceError:
-    """Return the first refusal, with the one GRANT for all statements that were refused for want of a right."""
+    """Return why statements were not planned, with the one GRANT for all that a right is missing for."""
     refused = [
         (slow, answer) for slow, answer in zip(asked, answers, strict=True) if isinstance(answer, SourceError)
     ]
     denied = [slow for slow, answer in refused if answer.reason is Reason.PERMISSION]
-    first = next((answer for _, answer in refused if answer.reason is Reason.PERMISSION), refused[0][1])
+    if not denied:
+        return refused[0][1]
     names = sorted({name for slow in denied for name in slow.tables if name in tables})
-    remedy = ""
-    if names:
-        where = quoted(session.facts.store_schema)
-        listed = ", ".join(f"{where}.{quoted(name)}" for name in names)
-        remedy = f"GRANT SELECT ON {listed} TO {quoted(session.facts.role)};"
-    return SourceError(first.reason, first.detail, remedy)
+    listed = ", ".join(f"{quoted(facts.store_schema)}.{quoted(name)}" for name in names)
+    return SourceError(
+        Reason.PERMISSION,
+        f"role {facts.role} may not read all of {', '.join(names)}, so what reads them cannot be planned",
+        f"GRANT SELECT ON {listed} TO {quoted(facts.role)};",
+    )
 
 
 def _samples(planned: Iterable[tuple[Slow, tuple[Scan, ...]]], tables: dict[str, Table]) -> Iterator[Sample]:

@@ -1,0 +1,65 @@
+"""Text for a terminal of 80 columns; what others have written is made harmless."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+COLUMNS = 80
+
+
+def printable(text: object, longest: int = 200) -> str:
+    """Return it with what could steer a terminal (escapes, right-to-left marks, line ends) spelt out, cut."""
+    cut = ("" if text is None else str(text))[: longest + 1]
+    spelt = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in cut)
+    return spelt if len(spelt) <= longest else spelt[: longest - 1] + "…"
+
+
+def paragraph(text: str, indent: int = 2) -> Iterator[str]:
+    space = " " * indent
+    yield from textwrap.wrap(
+        text, COLUMNS, initial_indent=space, subsequent_indent=space, break_on_hyphens=False
+    )
+
+
+def statement(text: str, indent: int = 4) -> Iterator[str]:
+    """Give SQL to be copied; a line with a comment or a setting stays whole."""
+    for line in text.splitlines():
+        if "--" in line or not line.endswith(";"):
+            yield " " * indent + line
+        else:
+            space = " " * indent
+            yield from textwrap.wrap(
+                line, COLUMNS, initial_indent=space, subsequent_indent=f"{space}  ", break_long_words=False
+            )
+
+
+def table(
+    heads: Sequence[str], widths: Sequence[int], rows: Iterable[Sequence[object]], indent: int = 2
+) -> Iterator[str]:
+    """Give a line a row; a negative width is for numbers, which stand to the right."""
+    for row in (heads, *rows):
+        cells = (
+            f"{printable(cell, abs(width)):{'>' if width < 0 else '<'}{abs(width)}}"
+            for cell, width in zip(row, widths, strict=True)
+        )
+        yield (" " * indent + " ".join(cells)).rstrip()
+
+
+def size(count: float) -> str:
+    """Return bytes as a person reads them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1024 or unit == "GB":
+            break
+        count /= 1024
+    return f"{count:.0f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    return (
+        f"{seconds:.1f} s"
+        if seconds >= 10
+        else f"{seconds * 1000:.3g} ms"
+        if seconds < 1
+        else f"{seconds:.2f} s"
+    )
