@@ -1,49 +1,134 @@
-"""SQL by operation and table, from pg_stat_statements: calls, seconds, rows."""
+"""SQL by operation, from pg_stat_statements: what it did, what it cost, and the few statements that take most time."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from operator import lt, sub
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from exporter.collector import Reason, SourceError
 from exporter.metric import Metric, Sample, counter, gauge
 from exporter.sources.facts import MONITOR, quoted
 from exporter.sources.pipeline import Row
 from exporter.sql import Answers, SqlCollector
-from exporter.statements import KNOWN, Statement, classify
+from exporter.statement_counts import Counts, Reading
+from exporter.statement_totals import Totals
+from exporter.statements import KNOWN, Statement
 
-LABELS = ("operation", "table")
+CLASS = ("operation", "table")
+OPERATION = ("operation",)
 
 
-def _pair(what: str, help: str, source: str, unit: str = "") -> tuple[Metric, Metric]:
+def _pair(
+    what: str, help: str, source: str, unit: str = "", labels: tuple[str, ...] = OPERATION
+) -> tuple[Metric, Metric]:
     """Declare a counter of what statements did, for those that read and for those that write."""
-    absent = "Absent without pg_stat_statements, and of a kind of statement that never ran."
+    absent = "Absent without pg_stat_statements, and of a kind of statement that never " + (
+        "ran." if labels == CLASS else "had any."
+    )
     source = f"pg_stat_statements.{source}"
     return (
         counter(
-            f"mlflow_db_statement_read_{what}_total", f"{help} that read. {absent}", source, unit, LABELS
+            f"mlflow_db_statement_read_{what}_total", f"{help} that read. {absent}", source, unit, labels
         ),
         counter(
             f"mlflow_db_statement_write_{what}_total",
             f"{help} that write, lock rows or commit. {absent}",
             source,
             unit,
-            LABELS,
+            labels,
         ),
     )
 
 
-CALLS = _pair("calls", "Executions of SQL statements", "calls")
+CALLS = _pair("calls", "Executions of SQL statements", "calls", labels=CLASS)
 SECONDS = _pair(
     "seconds",
     "Seconds in SQL statements (fk_check and nested: in those of the statement around them too)",
     "total_exec_time, total_plan_time",
     "seconds",
+    CLASS,
 )
-ROWS = _pair("rows", "Rows returned or changed by SQL statements", "rows")
+ROWS = _pair("rows", "Rows returned or changed by SQL statements", "rows", labels=CLASS)
+
+# What they cost is told by operation alone: by table it would be 200 series more, and an operation's costly
+# statements have one table.
+HIT = _pair("blocks_hit", "Blocks found in shared buffers by SQL statements", "shared_blks_hit")
+READ = _pair("blocks_read", "Blocks not found in shared buffers by SQL statements", "shared_blks_read")
+TEMP = _pair(
+    "temp_blocks",
+    "Blocks of temporary files read and written, for sorts and hashes above work_mem, by SQL statements",
+    "temp_blks_read, temp_blks_written",
+)
+WAL = counter(
+    "mlflow_db_statement_write_wal_bytes_total",
+    "Bytes of write-ahead log made by SQL statements that write, lock rows or commit. Absent without"
+    " pg_stat_statements, and of a kind of statement that never had any.",
+    "pg_stat_statements.wal_bytes",
+    "bytes",
+    OPERATION,
+)
+IO = _pair(
+    "io_seconds",
+    "Seconds of waiting for blocks to be read or written, with track_io_timing on (those of temporary files from"
+    " Postgres 15 on), by SQL statements",
+    "shared_blk_read_time and the like (before 17: blk_read_time)",
+    "seconds",
+)
+
+POINTS = counter(
+    "mlflow_store_points_logged_total",
+    "Points of metrics inserted. Divided by mlflow_store_log_calls_total: points in a logging call, with either"
+    " driver. Duplicates that are then refused count too. Absent without pg_stat_statements.",
+    "pg_stat_statements.rows of INSERT INTO metrics",
+)
+LOG_CALLS = counter(
+    "mlflow_store_log_calls_total",
+    "Calls that logged metrics of a run (log_metric, log_batch), one for each 500 keys of a call that has more, so"
+    " that points in a call seem fewer. Absent without pg_stat_statements.",
+    "pg_stat_statements.calls of SELECT latest_metrics.key",
+)
+PARAMS = counter(
+    "mlflow_store_params_logged_total",
+    "Parameters of runs inserted. Divided by mlflow_store_log_param_calls_total: parameters in a logging call, with"
+    " either driver. Absent without pg_stat_statements.",
+    "pg_stat_statements.rows of INSERT INTO params",
+)
+PARAM_CALLS = counter(
+    "mlflow_store_log_param_calls_total",
+    "Calls that logged parameters of a run; the end of a run counts as one too, so that parameters in a call seem"
+    " fewer where calls are few. Absent without pg_stat_statements.",
+    "pg_stat_statements.calls of SELECT params by run",
+)
+
+DRIVER = gauge(
+    "mlflow_db_driver_info",
+    "Always 1; driver of the tracking server as its statements show it (psycopg2, psycopg3), both where both ran in"
+    " the last quarter of an hour of activity. Absent until one ran, and without pg_stat_statements.",
+    "pg_stat_statements.query",
+    labels=("driver",),
+)
+
+SLOW_SECONDS = counter(
+    "mlflow_db_slow_statement_seconds_total",
+    "Seconds in this statement since it came among the slowest (statements.slowest), at most of five minutes ago."
+    " Absent of all others.",
+    "pg_stat_statements.total_exec_time, total_plan_time",
+    "seconds",
+    ("queryid",),
+)
+SLOW_CALLS = counter(
+    "mlflow_db_slow_statement_calls_total",
+    "Executions of this statement since it came among the slowest. Absent of all others.",
+    "pg_stat_statements.calls",
+    labels=("queryid",),
+)
+SLOW_INFO = gauge(
+    "mlflow_db_slow_statement_info",
+    "Always 1; operation, table and start of the text, without any value, of a statement that is among the slowest."
+    " Absent of all others; query is empty with statements.texts off.",
+    "pg_stat_statements.query",
+    labels=("queryid", "operation", "table", "query"),
+)
 
 TRACKED = gauge(
     "mlflow_db_statements_tracked",
@@ -73,65 +158,33 @@ PENDING = gauge(
     "pg_stat_statements.query",
 )
 
-# What a statement counts as whose text was gone before it was read.
-GONE = Statement("other", "", False)
-
 QUERY_IDS = "compute_query_id = 'auto'  -- postgresql.conf or parameter group, then reload"
 TRACK_TOP = "pg_stat_statements.track = 'top'  -- postgresql.conf or parameter group, then reload"
 
-# Reading texts costs the server the whole file of them, 52 ms at 14 MB: at most a hundredth of its time.
-REST = 100
-# What is asked for at once: 4 MB of texts at most.
-BATCH = 2_000
-
-Key = tuple[int, int | None, bool]
-"""Role, queryid (None where our role may not see it), whether it ran at top level."""
-Shape = tuple[int, bool]
-"""Queryid, whether it ran at top level: what has one class."""
-
-
-class Counts(NamedTuple):
-    """What pg_stat_statements has of one statement, and since when: 0 before Postgres 17."""
-
-    since: float = 0.0
-    calls: int = 0
-    milliseconds: float = 0.0
-    rows: int = 0
-
-    def plus(self, calls: int, milliseconds: float, rows: int) -> Counts:
-        return Counts(0.0, self.calls + calls, self.milliseconds + milliseconds, self.rows + rows)
-
-
-class Read(NamedTuple):
-    """One reading; times are the server's, `reset` is 0 before Postgres 14."""
-
-    server_started: float
-    reset: float
-    read_at: float
-    hidden: int
-    entries: dict[Key, tuple[float, int, float, int]]
+# What a dashboard takes the increase of starts at 0; of the rest, a series that would stay 0 is none.
+EVERYDAY = {(known.operation, known.writes) for known in KNOWN if known.table}
 
 
 class Statements(SqlCollector):
     """Add up what statements did, by class, from the first reading on.
 
-    Raises SourceError `permission` where the role sees statements, but none of MLflow's, and `unsupported`
-    where the server tracks none.
+    `slowest` are shown one by one, with the start of their `texts`. Raises SourceError `permission` where the
+    role sees statements, but none of MLflow's, and `unsupported` where the server tracks none.
     """
 
     name = "statements"
     queries = ("statements_info", "statements")
-    metrics = (*CALLS, *SECONDS, *ROWS, TRACKED, LIMIT, EVICTED, HIDDEN, PENDING)
+    metrics = (
+        *(*CALLS, *SECONDS, *ROWS, *HIT, *READ, *TEMP, *IO, WAL),
+        *(POINTS, LOG_CALLS, PARAMS, PARAM_CALLS, DRIVER),
+        *(SLOW_SECONDS, SLOW_CALLS, SLOW_INFO),
+        *(TRACKED, LIMIT, EVICTED, HIDDEN, PENDING),
+    )
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last: Read | None = None
-        self._totals: dict[Statement, Counts] = dict.fromkeys(KNOWN, Counts())
-        self._classes: dict[Shape, Statement] = {}
-        self._pending: dict[Shape, Counts] = {}
-        self._sees_mlflow = False
-        self._rested = -math.inf
-        self._failure: tuple[Reason, str, str] | None = None
+    def __init__(
+        self, slowest: int = 10, texts: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.totals = Totals(slowest, texts, clock)
 
     def collect(self, session: Answers) -> Iterable[Sample]:
         (info,) = session.rows("statements_info")
@@ -140,123 +193,53 @@ class Statements(SqlCollector):
             raise SourceError(Reason.UNSUPPORTED, "pg_stat_statements.track is none", TRACK_TOP)
         if info.get("query_ids") == "off":  # a setting since 14
             raise SourceError(Reason.UNSUPPORTED, "compute_query_id is off, so nothing is tracked", QUERY_IDS)
-        now = _read(info, row)
-        self._add(now)
-        self._read_texts(session)
-        if now.hidden and not self._sees_mlflow:
+        now = Reading.of(info, row, self.totals.last)
+        self.totals.add(now)
+        self.totals.read_texts(session)
+        if now.hidden and not self.totals.sees_mlflow:
             raise SourceError(
                 Reason.PERMISSION,
                 f"{now.hidden} statements belong to other roles, and none of those seen is MLflow's",
                 MONITOR.format(role=quoted(session.facts.role)),
             )
+        self.totals.choose_slow()
         return self._samples({**info, **row}, now)
 
-    def _add(self, now: Read) -> None:
-        """Add what was counted since the last reading."""
-        if self._last is None or self._last.entries.keys() != now.entries.keys():
-            self._track({(queryid, toplevel) for _, queryid, toplevel in now.entries if queryid is not None})
-        for shape, (_, calls, milliseconds, rows) in deltas(self._last, now):
-            if shape in self._pending:
-                self._pending[shape] = self._pending[shape].plus(calls, milliseconds, rows)
-            else:
-                self._count(self._classes[shape], calls, milliseconds, rows)
-        self._last = now
-
-    def _track(self, shapes: set[Shape]) -> None:
-        """Forget the statements that are no longer tracked, so that we hold no more than the server does."""
-        self._classes = {shape: one for shape, one in self._classes.items() if shape in shapes}
-        for shape in self._pending.keys() - shapes:
-            self._classify(shape, None)
-        for shape in shapes - self._classes.keys() - self._pending.keys():
-            self._pending[shape] = Counts()
-
-    def _read_texts(self, session: Answers) -> None:
-        """Read the texts of pending statements, all together, when the server has rested from the last time.
-
-        Raises what the last reading raised until one succeeds: without texts the counters would stand still
-        while the database is busy.
-        """
-        started = self._clock()
-        if not self._pending:
-            self._failure = None
-        elif started >= self._rested:
-            batch = list(self._pending)[:BATCH]
-            try:
-                rows = session.ask("statement_texts", sorted({queryid for queryid, _ in batch}))
-                self._failure = None
-            except SourceError as error:
-                self._failure = (error.reason, error.detail, error.remedy)
-            finally:
-                now = self._clock()
-                self._rested = now + REST * (now - started)
-            if self._failure is None:
-                texts = {row["queryid"]: str(row["text"] or "") for row in rows}
-                for shape in batch:
-                    self._classify(shape, texts.get(shape[0]))
-        if self._failure is not None:
-            raise SourceError(*self._failure)
-
-    def _classify(self, shape: Shape, text: str | None) -> None:
-        statement = GONE if text is None else classify(text, shape[1])
-        if text is not None:
-            self._classes[shape] = statement
-        self._sees_mlflow = self._sees_mlflow or bool(statement.table)
-        _, calls, milliseconds, rows = self._pending.pop(shape)
-        self._count(statement, calls, milliseconds, rows)
-
-    def _count(self, statement: Statement, calls: int, milliseconds: float, rows: int) -> None:
-        self._totals[statement] = self._totals.get(statement, Counts()).plus(calls, milliseconds, rows)
-
-    def _samples(self, row: Row, now: Read) -> Iterator[Sample]:
+    def _samples(self, row: Row, now: Reading) -> Iterator[Sample]:
         yield from self.samples(row)
         yield HIDDEN(now.hidden)
-        yield PENDING(len(self._pending))
-        for one, counts in self._totals.items():
+        yield PENDING(self.totals.pending)
+        for one, counts in self.totals.by_class.items():
             yield CALLS[one.writes](counts.calls, one.operation, one.table)
             yield SECONDS[one.writes](counts.milliseconds / 1000, one.operation, one.table)
             yield ROWS[one.writes](counts.rows, one.operation, one.table)
+        for (operation, writes), counts in self.totals.by_operation().items():
+            yield from _costs(operation, writes, counts, bool(row["io_timing"]))
+        yield from _workload(self.totals.by_class)
+        for driver in self.totals.drivers():
+            yield DRIVER(1, driver)
+        for queryid, slow in self.totals.slow:
+            yield SLOW_SECONDS(slow.milliseconds / 1000, str(queryid))
+            yield SLOW_CALLS(slow.calls, str(queryid))
+            yield SLOW_INFO(1, str(queryid), slow.statement.operation, slow.statement.table, slow.text)
 
 
-def deltas(before: Read | None, now: Read) -> Iterator[tuple[Shape, Counts]]:
-    """Return what was counted between two readings; never more than the truth.
-
-    Less by what ran before the first reading, what was born and evicted between two readings, and what ran
-    after the last reading before a reset, an eviction or a restart of the server.
-    """
-    # Another server (failover), or ours after a restart: there is nothing to subtract from.
-    if before is None or before.server_started != now.server_started:
-        return
-    # Our role was allowed to see more: what appears now may be old.
-    baseline = now.hidden < before.hidden
-    reset = now.reset > before.read_at
-    for key, counts in now.entries.items():
-        old = before.entries.get(key)
-        _, queryid, toplevel = key
-        if (counts == old and not reset) or queryid is None or (old is None and baseline):
-            continue
-        # Evicted and back, or after a reset, all it has came after the last reading. Where the server does not
-        # tell (evictions before Postgres 17, resets before 14) one that is back with more than it had looks as if
-        # it had stayed, and counts for the difference: too little, never too much.
-        if old is None or reset or counts[0] > before.read_at or any(map(lt, counts, old)):
-            yield (queryid, toplevel), Counts(*counts)
-        else:
-            yield (queryid, toplevel), Counts(*map(sub, counts, old))
+def _costs(operation: str, writes: bool, counts: Counts, io_timing: bool) -> Iterator[Sample]:
+    everyday = (operation, writes) in EVERYDAY
+    costs = [
+        (HIT[writes], counts.blocks_hit, everyday),
+        (READ[writes], counts.blocks_read, everyday),
+        (TEMP[writes], counts.temp_blocks, everyday and not writes),
+        # A time that nobody takes is not 0; it may be taken of MLflow's role and not of ours.
+        (IO[writes], counts.io_milliseconds / 1000, everyday and io_timing),
+    ]
+    if writes:  # what a SELECT leaves in it is the cleaning of pages
+        costs.append((WAL, counts.wal_bytes, everyday))
+    return (metric(value, operation) for metric, value, starts in costs if value or starts)
 
 
-def _read(info: Row, row: Row) -> Read:
-    # Without a single statement the aggregates are NULL.
-    userid, queryid, toplevel, since, calls, milliseconds, rows = (
-        cast("list[Any]", row[name] or [])
-        for name in ("userid", "queryid", "toplevel", "since", "calls", "milliseconds", "rows")
-    )
-    entries = dict(
-        zip(
-            zip(userid, queryid, toplevel, strict=True),
-            zip(since, calls, milliseconds, rows, strict=True),
-            strict=True,
-        )
-    )
-    started, reset, read_at = (
-        cast(float, one) for one in (info["server_started"], info["reset"], row["read_at"])
-    )
-    return Read(started, reset, read_at, queryid.count(None), entries)
+def _workload(totals: Mapping[Statement, Counts]) -> Iterator[Sample]:
+    yield POINTS(totals[Statement("log_metrics", "metrics", True)].rows)
+    yield LOG_CALLS(totals[Statement("log_metrics", "latest_metrics", False)].calls)
+    yield PARAMS(totals[Statement("log_params", "params", True)].rows)
+    yield PARAM_CALLS(totals[Statement("log_params", "params", False)].calls)

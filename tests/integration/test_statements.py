@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from exporter.collector import Reason, SourceError
+from exporter.collector import Query, Reason, SourceError
 from exporter.collectors.statements import Statements
 from exporter.metric import check
 from exporter.secret import Secret

@@ -1,0 +1,146 @@
+"""What statements did by class, added up from reading to reading; the class is known once their text was read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from exporter.collector import Reason, SourceError
+from exporter.slow_statements import SlowStatements
+from exporter.sql import Answers
+from exporter.statement_counts import Counts, Reading, Shape, deltas
+from exporter.statement_texts import LOOKED_AT, driver, shown
+from exporter.statements import KNOWN, Statement, classify
+
+# Reading texts costs the server the whole file of them, 52 ms at 14 MB: at most a hundredth of its time.
+REST = 100
+# What is asked for at once: 4 MB of texts at most.
+BATCH = 2_000
+
+# A driver is in use whose statements ran so long before the last of any: idle hours change nothing.
+LATELY = 900.0
+
+
+class Known(NamedTuple):
+    """What a statement's text told; of the text only what it takes to show its start."""
+
+    statement: Statement
+    driver: str
+    text: str
+
+
+# What a statement counts as whose text was gone before it was read.
+GONE = Known(Statement("other", "", False), "", "")
+
+
+class Totals:
+    """The counters; those of KNOWN classes start at 0.
+
+    `last` is the reading up to which they count, `slow` at most `slowest` statements with the start of their
+    `texts`. `sees_mlflow` says whether any statement that was seen is MLflow's.
+    """
+
+    def __init__(self, slowest: int, texts: bool, clock: Callable[[], float]) -> None:
+        self.by_class: dict[Statement, Counts] = dict.fromkeys(KNOWN, Counts())
+        self.slow = SlowStatements(slowest)
+        self.sees_mlflow = False
+        self._texts = texts
+        self._clock = clock
+        self.last: Reading | None = None
+        self._drivers: dict[str, float] = {}
+        self._known: dict[Shape, Known] = {}
+        self._pending: dict[Shape, Counts] = {}
+        self._rested = -math.inf
+        self._failure: tuple[Reason, str, str] | None = None
+
+    @property
+    def pending(self) -> int:
+        """How many statements wait for their text."""
+        return len(self._pending)
+
+    def drivers(self) -> Iterator[str]:
+        """Return the drivers whose statements ran lately."""
+        latest = max(self._drivers.values(), default=0.0)
+        return (name for name, ran in self._drivers.items() if ran > latest - LATELY)
+
+    def by_operation(self) -> dict[tuple[str, bool], Counts]:
+        """Return the sums of each operation's statements that read, and of those that write."""
+        sums: dict[tuple[str, bool], Counts] = {}
+        for one, counts in self.by_class.items():
+            key = (one.operation, one.writes)
+            sums[key] = sums.get(key, Counts()).plus(counts)
+        return sums
+
+    def add(self, now: Reading) -> None:
+        """Add what was counted since the last reading."""
+        if self.last is None or self.last.keys is not now.keys:
+            self._track(now.shapes())
+        for shape, counts in deltas(self.last, now):
+            if shape in self._pending:
+                self._pending[shape] = self._pending[shape].plus(counts)
+            else:
+                self._count(shape, self._known[shape], counts)
+        self.last = now
+
+    def read_texts(self, session: Answers) -> None:
+        """Read the texts of pending statements, all together, when the server has rested from the last time.
+
+        Raises what the last reading raised until one succeeds: without texts the counters would stand still
+        while the database is busy.
+        """
+        started = self._clock()
+        if not self._pending:
+            self._failure = None
+        elif started >= self._rested:
+            batch = list(self._pending)[:BATCH]
+            try:
+                rows = session.ask("statement_texts", sorted({queryid for queryid, _ in batch}))
+                self._failure = None
+            except SourceError as error:
+                self._failure = (error.reason, error.detail, error.remedy)
+            finally:
+                now = self._clock()
+                self._rested = now + REST * (now - started)
+            if self._failure is None:
+                texts = {row["queryid"]: str(row["text"] or "") for row in rows}
+                for shape in batch:
+                    self._classify(shape, texts.get(shape[0]))
+        if self._failure is not None:
+            raise SourceError(*self._failure)
+
+    def choose_slow(self) -> None:
+        self.slow.choose(self._clock(), self._describe)
+
+    def _track(self, shapes: set[Shape]) -> None:
+        """Forget the statements that are no longer tracked, so that we hold no more than the server does."""
+        self._known = {shape: known for shape, known in self._known.items() if shape in shapes}
+        self.slow.keep({queryid for queryid, top in shapes if top})
+        for shape in self._pending.keys() - shapes:
+            self._classify(shape, None)
+        for shape in shapes - self._known.keys() - self._pending.keys():
+            self._pending[shape] = Counts()
+
+    def _classify(self, shape: Shape, text: str | None) -> None:
+        known = GONE
+        if text is not None:
+            statement = classify(text, shape[1])
+            known = Known(statement, driver(text, statement), text[:LOOKED_AT] if self._texts else "")
+            self._known[shape] = known
+        self.sees_mlflow = self.sees_mlflow or bool(known.statement.table)
+        self._count(shape, known, self._pending.pop(shape))
+
+    def _count(self, shape: Shape, known: Known, counts: Counts) -> None:
+        statement = known.statement
+        self.by_class[statement] = self.by_class.get(statement, Counts()).plus(counts)
+        if not counts.calls:
+            return
+        if known.driver:
+            self._drivers[known.driver] = self._clock()
+        # What runs inside of others is in their time already.
+        if known is not GONE and shape[1] and statement.operation != "exporter":
+            self.slow.add(shape[0], counts.calls, counts.milliseconds)
+
+    def _describe(self, queryid: int) -> tuple[Statement, str]:
+        known = self._known[queryid, True]
+        return known.statement, shown(known.text)
