@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 Start = Callable[[int], Postgres]
 
-# What a server does not have to tell: nothing was analysed, no limit was set, no statistics were reset; and no
+# What a server does not have to tell: nothing was analysed, no limit or quota was set, no statistics were reset; and no
 # view of evictions before 14.
 OPTIONAL = {
     "mlflow_db_table_rows",
@@ -32,6 +32,7 @@ OPTIONAL = {
     "mlflow_db_role_connections_limit",
     "mlflow_db_stats_reset_timestamp_seconds",
     "mlflow_db_statements_evicted_total",
+    "mlflow_db_cpu_throttled_seconds_total",
     "mlflow_db_plan_sequential_scan",  # MLflow has run no statement yet
 }
 

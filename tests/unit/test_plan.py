@@ -10,9 +10,10 @@ from exporter import collectors
 from exporter.backend import Backend, backend_of
 from exporter.collector import Reason
 from exporter.discovery import Found
-from exporter.plan import HostSpec, Plan, SqliteSpec, plan
+from exporter.plan import NAMES, HostSpec, Plan, SqliteSpec, plan
 from exporter.samplers.database_probe import DatabaseProbeSpec
 from exporter.samplers.http_probe import HttpProbeSpec
+from exporter.samplers.load import LoadSpec
 from exporter.settings import Settings, SettingsError, load
 from exporter.sources.absent import Absence
 from exporter.sources.conninfo import Target
@@ -117,6 +118,37 @@ def test_a_login_goes_to_our_own_server_or_a_named_one_and_to_no_other() -> None
     assert users(plan(settings(**login), found(trusted=False))) == {""}
     named = settings(**login, SERVER_URL="https://mlflow.example")
     assert users(plan(named, found(trusted=False))) == {"watch"}
+
+
+def test_the_load_of_a_postgres_is_sampled_and_of_nothing_else() -> None:
+    made = plan(settings(), found())
+    assert made.load == LoadSpec(Target.from_backend(POSTGRES or Backend("")))
+    assert made.samplers == (*made.probes, made.load)
+    assert plan(settings(), found(Backend("sqlite", path="/srv/mlflow.db"))).load is None
+    assert plan(settings(), None).load is None
+
+
+def test_the_load_is_chosen_and_left_out_as_a_collector_is() -> None:
+    assert plan(settings(COLLECTORS="workers,database"), found()).load is None
+    alone = plan(settings(COLLECTORS="load"), found())
+    assert (alone.lanes, alone.load) == ((), plan(settings(), found()).load)
+    assert set(collectors.BY_NAME) < NAMES
+
+
+def test_a_probe_that_changes_leaves_the_load_with_its_counters() -> None:
+    assert plan(settings(PROBES_INTERVAL="30"), found()).load == plan(settings(), found()).load
+    moved = found(backend_of("postgresql://mlflow:word@elsewhere/tracking"))
+    assert plan(settings(), moved).load != plan(settings(), found()).load
+
+
+def test_what_is_told_of_the_databases_machine_is_for_those_who_read_it() -> None:
+    told = {"DATABASE_CORES": "2.5", "DATABASE_MEMORY": "17179869184", "DATABASE_STORAGE": "107374182400"}
+    host, database = plan(settings(), found()).lanes
+    assert plan(settings(**told), found()).lanes[0] == host
+    assert plan(settings(**told), found()).lanes[1] != database
+    assert "Capacity(cores=2.5, memory=17179869184" in str(plan(settings(**told), found()).lanes[1])
+    without = {"COLLECTORS": "database"}
+    assert plan(settings(**told, **without), found()).lanes == plan(settings(**without), found()).lanes
 
 
 def test_a_probe_can_be_switched_off() -> None:
