@@ -19,6 +19,7 @@ from exporter.collector import Collector, SourceError
 from exporter.collectors import DATABASE_UP
 from exporter.collectors.configuration import Configuration
 from exporter.collectors.database_host import Capacity, DatabaseHost
+from exporter.collectors.statements import Statements
 from exporter.discovery import Discovery, Found
 from exporter.lane import Lane
 from exporter.samplers.database_probe import DatabaseProbe, DatabaseProbeSpec
@@ -28,6 +29,7 @@ from exporter.samplers.loop import Loop
 from exporter.scrape import Gives, Parts, Scraper
 from exporter.secret import Secret
 from exporter.settings import Server, Settings, SettingsError
+from exporter.settings import Statements as StatementSettings
 from exporter.sources.absent import NOT_FOUND, UNREADABLE, Absence, AbsentSource
 from exporter.sources.conninfo import Target
 from exporter.sources.host import HostSource
@@ -62,11 +64,12 @@ class SqliteSpec:
 
 @dataclass(frozen=True, slots=True)
 class LaneSpec:
-    """One source, the names of the collectors that read it, and what they are told of the database's machine."""
+    """One source, the names of the collectors that read it, and what the settings tell some of these."""
 
     source: HostSpec | Target | SqliteSpec | Absence
     collectors: tuple[str, ...]
     capacity: Capacity | None = None
+    statements: StatementSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,12 @@ def _lane_spec(
     names = tuple(one.name for one in available if _chosen(one.name, settings))
     given = settings.database
     told = Capacity(given.cores, given.memory, given.storage)
-    return LaneSpec(source, names, told if TOLD.keys() & set(names) else None)
+    return LaneSpec(
+        source,
+        names,
+        told if TOLD.keys() & set(names) else None,
+        settings.statements if Statements.name in names else None,
+    )
 
 
 def _chosen(name: str, settings: Settings) -> bool:
@@ -236,9 +244,15 @@ def _lane(spec: LaneSpec, discovery: Discovery) -> Lane:
 
 
 def _built(spec: LaneSpec) -> list[Collector[Any]]:
-    return [
-        TOLD[name](spec.capacity) if name in TOLD else collectors.BY_NAME[name]() for name in spec.collectors
-    ]
+    return [_collector(name, spec) for name in spec.collectors]
+
+
+def _collector(name: str, spec: LaneSpec) -> Collector[Any]:
+    if name in TOLD:
+        return TOLD[name](spec.capacity)
+    if name == Statements.name and spec.statements:
+        return Statements(spec.statements.slowest, spec.statements.texts)
+    return collectors.BY_NAME[name]()
 
 
 def _loop(spec: SamplerSpec) -> Loop:
