@@ -6,10 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
+from exporter.collector import SourceError
 from exporter.discovery import Discovery, Found, Sighting
 from exporter.metric import Sample, gauge
 from exporter.plan import Plan, Running, plan, withholds_login
 from exporter.samplers.attempt import ProbeError
+from exporter.samplers.load import LoadSampler
 from exporter.scrape import Scraper
 from exporter.settings import Settings, SettingsError
 
@@ -96,6 +98,11 @@ class Service:
         """Return why each failing probe's last attempt failed, by the probe's name."""
         errors = {loop.name: getattr(loop.sampler, "error", None) for loop in self._running.loops}
         return {name: error for name, error in errors.items() if error is not None}
+
+    def load_failure(self) -> SourceError | None:
+        """Return why the last sample of the database's load failed, None where it did not."""
+        samplers = (loop.sampler for loop in self._running.loops)
+        return next((one.failure for one in samplers if isinstance(one, LoadSampler)), None)
 
     def look(self) -> None:
         """Look for the server again; a changed one changes the plan."""

@@ -43,6 +43,10 @@ def index(service: Service) -> str:
         for lane, reading in readings
         for name, outcome in reading.outcomes.items()
     ]
+    if service.plan.load:
+        failure = service.load_failure()
+        told = (failure.reason, failure.detail, failure.remedy) if failure else ("ok", "", "")
+        rows.append(_row("load", "postgres, once a second", *told))
     found = describe(service.found) if service.found else "no tracking server found on this machine"
     if service.found and service.sighting.found is None:
         found += " (not running now)"

@@ -44,6 +44,8 @@ def _lines(service: Service) -> Iterator[str]:
     yield ""
     for probe in service.plan.probes:
         yield f"probe      {probe.name}: {probe_place(probe)}"
+    if service.plan.load:
+        yield f"sampler    load: {service.plan.load.target.place}, once a second"
     if not service.plan.probes:
         yield "probe      none: no server is known, set server.url"
 

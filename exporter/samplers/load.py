@@ -157,6 +157,11 @@ class LoadSampler:
         self._success_at: float | None = None
         self._errors: Counter[Reason] = Counter()
 
+    @property
+    def failure(self) -> SourceError | None:
+        """Why the last sample failed, None where it did not or there was none."""
+        return self._last[1] if self._last else None
+
     def tick(self) -> None:
         with self._ticking:
             try:
