@@ -97,9 +97,9 @@ class Server:
 
 
 class Scraper:
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, slowest: int = 10, texts: bool = True) -> None:
         self.server = server
-        self.collector = Statements(clock=server.clock)
+        self.collector = Statements(slowest, texts, server.clock)
 
     def __call__(self, *entries: Entry) -> dict[tuple[str, ...], float]:
         """Scrape once with these statements tracked; returns each sample's value by name and labels."""
@@ -380,3 +380,159 @@ def test_evictions_are_absent_where_the_server_has_no_such_count(server: Server,
     assert ("mlflow_db_statements_evicted_total",) in scrape()
     server.settings["mlflow_db_statements_evicted_total"] = None
     assert ("mlflow_db_statements_evicted_total",) not in scrape()
+
+
+SEARCH = "SELECT DISTINCT runs.run_uuid FROM runs WHERE runs.experiment_id = $1::VARCHAR"
+READ, WRITE = "mlflow_db_statement_read", "mlflow_db_statement_write"
+
+
+def test_costs_are_added_up_by_operation_in_base_units(server: Server, scrape: Scraper) -> None:
+    server.texts[4] = "INSERT INTO latest_metrics (key) VALUES ($1)"
+    scrape((10, 1, True, 1, 1.0, 1), (10, 4, True, 1, 1.0, 1))
+    found = scrape(
+        (10, 1, True, 2, 1.0, 1, (7.0, 2.0, 0.0, 300.0, 500.0)),
+        (10, 4, True, 2, 1.0, 1, (3.0, 0.0, 0.0, 200.0, 0.0)),
+    )
+    assert found[f"{WRITE}_blocks_hit_total", "log_metrics"] == 10
+    assert found[f"{WRITE}_blocks_read_total", "log_metrics"] == 2
+    assert found[f"{WRITE}_wal_bytes_total", "log_metrics"] == 500
+    assert found[f"{WRITE}_io_seconds_total", "log_metrics"] == 0.5
+    assert (f"{WRITE}_temp_blocks_total", "log_metrics") not in found
+    assert found[f"{READ}_blocks_hit_total", "log_metrics"] == 0
+
+
+def test_costs_of_everyday_operations_start_at_zero_and_others_appear_when_they_have_some(
+    scrape: Scraper,
+) -> None:
+    first = scrape((10, 3, True, 1, 1.0, 1))
+    assert first[f"{READ}_temp_blocks_total", "search_runs"] == 0
+    assert first[f"{READ}_blocks_read_total", "metric_history"] == 0
+    assert first[f"{WRITE}_wal_bytes_total", "create_run"] == 0
+    assert (f"{READ}_blocks_hit_total", "other") not in first
+    found = scrape((10, 3, True, 2, 1.0, 1, (5.0, 0.0, 8.0, 0.0, 0.0)))
+    assert found[f"{READ}_blocks_hit_total", "other"] == 5
+    assert found[f"{READ}_temp_blocks_total", "other"] == 8
+    assert (f"{READ}_blocks_read_total", "other") not in found
+
+
+def test_an_io_time_that_is_not_taken_is_absent_and_not_zero(server: Server, scrape: Scraper) -> None:
+    assert scrape()[f"{READ}_io_seconds_total", "search_runs"] == 0
+    server.settings["io_timing"] = False
+    assert not {name for name, *_ in scrape()} & {f"{READ}_io_seconds_total", f"{WRITE}_io_seconds_total"}
+
+
+@pytest.mark.parametrize(("calls", "rows"), [(50, 50), (1, 50)], ids=["psycopg3", "psycopg2"])
+def test_points_in_a_logging_call_are_the_same_with_either_driver(
+    server: Server, scrape: Scraper, calls: int, rows: int
+) -> None:
+    server.texts[5] = "SELECT latest_metrics.key FROM latest_metrics WHERE latest_metrics.key IN ($1, $2)"
+    server.texts[6] = server.texts[5].replace("key FROM", "key, latest_metrics.value FROM") + " FOR UPDATE"
+    assert scrape()["mlflow_store_points_logged_total",] == 0
+    found = scrape((10, 1, True, calls, 0.0, rows), (10, 5, True, 2, 0.0, 2), (10, 6, True, 2, 0.0, 2))
+    assert found["mlflow_store_points_logged_total",] / found["mlflow_store_log_calls_total",] == 25
+
+
+def test_params_in_a_logging_call_are_told_too(server: Server, scrape: Scraper) -> None:
+    server.texts[5] = "INSERT INTO params (key, value, run_uuid) VALUES ($1, $2, $3), ($4, $5, $6)"
+    server.texts[6] = "SELECT params.key AS params_key FROM params WHERE $1 = params.run_uuid"
+    scrape()
+    found = scrape((10, 5, True, 3, 0.0, 6), (10, 6, True, 3, 0.0, 0))
+    assert found["mlflow_store_params_logged_total",] == 6
+    assert found["mlflow_store_log_param_calls_total",] == 3
+
+
+def drivers(found: dict[tuple[str, ...], float]) -> set[str]:
+    return {labels[0] for name, *labels in found if name == "mlflow_db_driver_info"}
+
+
+def test_the_driver_is_unknown_until_a_statement_runs_and_known_while_all_is_idle(
+    server: Server, scrape: Scraper
+) -> None:
+    server.texts = {1: SEARCH}
+    assert drivers(scrape((10, 1, True, 9, 1.0, 1))) == set()
+    assert drivers(scrape((10, 1, True, 10, 1.0, 1))) == {"psycopg3"}
+    server.now += 10_000
+    assert drivers(scrape((10, 1, True, 10, 1.0, 1))) == {"psycopg3"}
+
+
+def test_after_a_change_of_driver_both_are_told_for_a_quarter_of_an_hour(
+    server: Server, scrape: Scraper
+) -> None:
+    server.texts = {1: SEARCH, 2: SEARCH.replace("::VARCHAR", "")}
+    scrape()
+    scrape((10, 1, True, 1, 1.0, 1))
+    server.now += 600
+    assert drivers(scrape((10, 1, True, 1, 1.0, 1), (10, 2, True, 1, 1.0, 1))) == {"psycopg2", "psycopg3"}
+    server.now += 600
+    assert drivers(scrape((10, 1, True, 1, 1.0, 1), (10, 2, True, 2, 1.0, 1))) == {"psycopg2"}
+
+
+def slow(found: dict[tuple[str, ...], float], what: str) -> dict[tuple[str, ...], float]:
+    return {
+        tuple(labels): value
+        for (name, *labels), value in found.items()
+        if name == f"mlflow_db_slow_statement_{what}"
+    }
+
+
+def test_a_slow_statement_is_shown_with_its_class_and_the_start_of_its_text(
+    server: Server, scrape: Scraper
+) -> None:
+    server.texts = {-7: SEARCH + " AND x = 'Zq'"}
+    scrape()
+    scrape((10, -7, True, 1, 500.0, 1))
+    found = scrape((10, -7, True, 3, 1_500.0, 1), (11, -7, True, 1, 1_000.0, 1))
+    assert slow(found, "seconds_total") == {("-7",): 2.0}
+    assert slow(found, "calls_total") == {("-7",): 3}
+    text = "SELECT DISTINCT runs.run_uuid FROM runs WHERE runs.experiment_id = $1::VARCHAR AND x = ?"
+    assert slow(found, "info") == {("-7", "search_runs", "runs", text): 1}
+
+
+def test_texts_can_be_left_out(server: Server) -> None:
+    scrape = Scraper(server, texts=False)
+    server.texts = {-7: SEARCH}
+    scrape()
+    assert slow(scrape((10, -7, True, 1, 500.0, 1)), "info") == {("-7", "search_runs", "runs", ""): 1}
+
+
+def test_no_single_statement_is_shown_where_none_is_wanted(server: Server) -> None:
+    scrape = Scraper(server, slowest=0)
+    scrape()
+    assert not {name for name, *_ in scrape(insert(1, 500.0)) if "slow" in name}
+
+
+def test_what_runs_inside_another_statement_and_what_is_ours_are_not_among_the_slowest(
+    server: Server, scrape: Scraper
+) -> None:
+    server.texts[9] = "-- mlflow-exporter: texts\nselect 1"
+    scrape()
+    found = scrape((10, 2, False, 1, 900.0, 0), (10, 9, True, 1, 900.0, 0), insert(1, 50.0))
+    assert {queryid for (queryid,) in slow(found, "calls_total")} == {"1"}
+
+
+def test_a_slow_statement_that_is_pushed_out_vanishes_and_its_twin_inside_a_function_does_not_keep_it(
+    scrape: Scraper,
+) -> None:
+    scrape()
+    scrape(insert(1, 50.0), insert(1, 1.0, toplevel=False))
+    found = scrape(insert(1, 1.0, toplevel=False))
+    assert slow(found, "info") == {}
+    assert slow(scrape(insert(9, 50.0), insert(1, 1.0, toplevel=False)), "calls_total") == {("1",): 0}
+
+
+def test_statements_that_others_push_aside_in_the_servers_table_keep_their_counts(scrape: Scraper) -> None:
+    scrape(insert(5), history(5))
+    found = scrape(history(6), (10, 3, True, 1, 0.0, 0), insert(9))
+    assert found[CALLS, *POINTS] == 4
+    assert found["mlflow_db_statement_read_calls_total", "metric_history", "metrics"] == 1
+
+
+def test_of_many_statements_those_that_moved_are_found_wherever_they_are(
+    server: Server, scrape: Scraper
+) -> None:
+    server.texts = dict.fromkeys(range(1, 2_001), INSERT)
+    entries: list[Entry] = [(10, queryid, True, 1, 0.0, 0) for queryid in server.texts]
+    scrape(*entries)
+    for number, place in enumerate((0, 1, 63, 64, 1_000, 1_998, 1_999), start=1):
+        entries[place] = (10, place + 1, True, 2, 0.0, 0)
+        assert scrape(*entries)[CALLS, *POINTS] == number
