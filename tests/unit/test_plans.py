@@ -59,6 +59,12 @@ def test_a_search_by_metric_reads_each_of_its_tables() -> None:
     assert found.keys() == {"runs", "latest_metrics"}
 
 
+def test_the_history_of_a_metric_is_read_by_an_index_or_from_a_table_of_no_size() -> None:
+    (scan,) = scans("metric_history_15")
+    assert scan.table == "metrics"
+    assert advise(scan, Table("metrics", None, 0.0, ())) is None
+
+
 def test_the_index_on_experiment_and_start_time_is_advised_where_a_search_reads_all_runs() -> None:
     advice = advise(scans("search_runs_15")[0], RUNS)
     assert advice is not None
