@@ -163,13 +163,13 @@ class LoadSampler:
         return self._last[1] if self._last else None
 
     def tick(self) -> None:
-        with self._ticking:
-            try:
-                self._note(self._rows())
-            except SourceError as error:
-                self._fail(error)
-        if self._closed.is_set():
-            self._give_back()
+        try:
+            with self._ticking:
+                if not self._closed.is_set():
+                    self._look()
+        finally:
+            if self._closed.is_set():
+                self._give_back()
 
     def samples(self) -> Iterable[Sample]:
         with self._lock:
@@ -193,6 +193,13 @@ class LoadSampler:
                     self._link.close()
             finally:
                 self._ticking.release()
+
+    def _look(self) -> None:
+        try:
+            self._note(self._rows())
+        except SourceError as error:
+            # Kept and raised again while no connection is tried: it must not hold the frames that it went through.
+            self._fail(error.with_traceback(None))
 
     def _rows(self) -> Sequence[Row]:
         now = self._clock()

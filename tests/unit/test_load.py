@@ -338,3 +338,10 @@ def test_close_and_samples_wait_for_no_tick_and_the_tick_gives_the_connection_ba
     bench.tick()
     assert still_open == [True]
     assert not link.is_open
+
+
+def test_a_tick_that_begins_after_close_opens_no_connection() -> None:
+    bench = Bench(Fake())
+    bench.sampler.close()
+    bench.tick()
+    assert bench.tries == []
