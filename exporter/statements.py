@@ -195,8 +195,9 @@ LOCKS = re.compile(
     r".* FOR (?:NO KEY UPDATE|UPDATE|SHARE|KEY SHARE)\b"
     r"|SELECT latest_metrics\.key AS latest_metrics_key, .* latest_metrics\.key IN \("
 )
+# The comment's end is looked for lazily: Python 3.11.2's possessive groups fail on an alternative that looks ahead.
 NOISE = re.compile(
-    r"""(?P<literal>'(?:[^']|'')*+(?:'|\Z))|(?P<comment>--[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z))|"[^"]*+\"?"""
+    r"""(?P<literal>'(?:[^']|'')*+(?:'|\Z))|(?P<comment>--[^\n]*+|/\*(?s:.*?)(?:\*/|\Z))|"[^"]*+\"?"""
 )
 TARGET = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM) (\w+)")
 FIRST_COLUMN = re.compile(r"SELECT (?:DISTINCT )?(\w+)\.")
