@@ -53,13 +53,13 @@ class StoreEstimates(SqlCollector):
         _gauge(
             "largest_experiment_runs",
             "Runs of the experiment that has most of them, as ANALYZE estimates it; absent before the first one, "
-            "without SELECT on the table, and where no experiment stands out.",
+            "without SELECT on the table, and where none has 1 in 200 of all runs.",
             "pg_stats.most_common_freqs of runs.experiment_id",
         ),
         _gauge(
             "largest_run_points",
             "Points of the run that has most of them, as ANALYZE estimates it; absent before the first one, "
-            "without SELECT on the table, and where no run stands out.",
+            "without SELECT on the table, and where none has 1 in 200 of all points.",
             "pg_stats.most_common_freqs of metrics.run_uuid",
         ),
     )
@@ -78,15 +78,9 @@ class StoreLogging(SqlCollector):
             "latest_metrics.timestamp",
         ),
         _gauge(
-            "fastest_run_steps_per_second",
-            "Steps a second of the fastest of those runs since its start; points a second of one key where the user "
-            "logs a point at each step, more than that where not. Absent where none of them logs with steps.",
-            "latest_metrics.step, runs.start_time",
-        ),
-        _gauge(
             "fastest_run_points_per_second",
-            "Points a second that the fastest of twenty of those runs logs of one key, over its last 200 points. "
-            "Absent before MLflow 3.12, which has the index for it, and where none has 20 points.",
+            "Points of one key that a run logged in the last minute, a second: those of the run with most of them, in "
+            "ten keys of the runs that log. Absent where none does.",
             "metrics.timestamp",
         ),
         _gauge(

@@ -16,7 +16,7 @@ RUNS = """
 insert into runs (run_uuid, name, source_type, source_name, user_id, status, start_time, end_time, lifecycle_stage,
                   experiment_id, artifact_uri)
 select md5(n::text), 'run-' || n, 'LOCAL', 'train.py', 'user-' || n % 50,
-       case when n > {runs} - {busy} or n % greatest(1, {runs} / {forgotten}) = 0 then 'RUNNING' else 'FINISHED' end,
+       case when n > {runs} - {busy} or n % greatest(3, {runs} / {forgotten}) = 1 then 'RUNNING' else 'FINISHED' end,
        (extract(epoch from now()) * 1000)::bigint - case when n > {runs} - {busy} then 1000 * ({points} / {keys})
                                                          else ({runs} - n) * 10000::bigint end,
        null, case when n % 100 = 0 then 'deleted' else 'active' end,
