@@ -10,13 +10,13 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from exporter.collector import Query, Reason, SourceError
+from exporter.collector import Reason, SourceError
 from exporter.collectors.statements import Statements
 from exporter.metric import check
 from exporter.secret import Secret
 from exporter.sources.conninfo import Target
 from exporter.sources.postgres import PostgresSource
-from tests.lab.servers import MlflowServer, Postgres
+from tests.lab.servers import MAJORS, MlflowServer, Postgres
 
 pytestmark = pytest.mark.integration
 
@@ -202,7 +202,71 @@ def test_without_the_extension_the_remedy_is_to_create_it(postgres: Callable[[in
         server.drop("bare")
 
 
-def test_calls_agree_with_the_requests_that_a_tracking_server_was_sent(mlflow: MlflowServer) -> None:
+@pytest.mark.parametrize("role", ["exporter", "mlflow"])
+@pytest.mark.parametrize("major", MAJORS)
+def test_costs_are_those_of_the_servers_own_view_whatever_its_columns_are_called(
+    major: int, role: str
+) -> None:
+    # Few buffers, so that blocks are read; a small work_mem, so that a sort goes to a file.
+    with Postgres(major, {"shared_buffers": "1MB", "work_mem": "64kB"}) as server:
+        server.create_mlflow()
+        with (
+            server.connect("mlflow", "mlflow") as client,
+            scraping(server.dsn(role, "mlflow")) as scrape,
+        ):
+            before = [scrape(), scrape()][-1]
+            client.execute(
+                "INSERT INTO runs (run_uuid, experiment_id, lifecycle_stage, status, source_type)"
+                " SELECT md5(n::text), 0, 'active', 'RUNNING', 'LOCAL' FROM generate_series(1, 20000) n"
+            )
+            search = "SELECT DISTINCT runs.run_uuid, runs.status FROM runs WHERE runs.experiment_id = 0"
+            for _ in range(3):
+                client.execute(f"{search} ORDER BY runs.run_uuid, runs.status".encode())
+            scrape()
+            client.execute(f"{search} ORDER BY runs.run_uuid, runs.status".encode())
+            after = scrape()
+        columns = ["shared_blks_hit", "shared_blks_read", "temp_blks_read + temp_blks_written", "wal_bytes"]
+        columns.append("shared_blk_read_time" if major >= 17 else "blk_read_time")
+        ((hit, read, temp, _, waited),) = view(server, columns, "SELECT DISTINCT runs%")
+        ((_, _, _, wal, _),) = view(server, columns, "INSERT INTO runs%")
+
+    def increase(what: str, operation: str) -> float:
+        name = (f"mlflow_db_statement_{what}_total", operation)
+        return after[name] - before[name]
+
+    assert increase("read_blocks_hit", "search_runs") == hit > 0
+    assert increase("read_blocks_read", "search_runs") == read > 0
+    assert increase("read_temp_blocks", "search_runs") == temp > 0
+    assert increase("write_wal_bytes", "create_run") == wal > 1_000_000
+    assert increase("read_io_seconds", "search_runs") >= waited / 1000 > 0
+    texts = [labels for name, *labels in after if name == "mlflow_db_slow_statement_info"]
+    (shown,) = (labels for labels in texts if labels[1] == "search_runs")
+    assert shown[2:] == ["runs", search.replace("= 0", "= $1") + " ORDER BY runs.run_uuid, runs.status"]
+    assert after["mlflow_db_slow_statement_calls_total", shown[0]] == 1
+    assert after["mlflow_db_slow_statement_seconds_total", shown[0]] > 0
+
+
+def view(server: Postgres, columns: list[str], text: str) -> list[tuple[float, ...]]:
+    """Return the sums of these columns of pg_stat_statements over the statements of that form."""
+    sums = ", ".join(f"sum({column})::float8" for column in columns)
+    return server.execute(f"select {sums} from pg_stat_statements where query like '{text}'", dbname="mlflow")
+
+
+def test_calls_agree_with_the_requests_that_a_tracking_server_was_sent_with_psycopg3(
+    mlflow: MlflowServer,
+) -> None:
+    check_calls(mlflow, "psycopg3")
+
+
+def test_calls_agree_with_the_requests_that_a_tracking_server_was_sent_with_psycopg2(
+    postgres: Callable[[int], Postgres],
+) -> None:
+    uri = postgres(15).create_mlflow("psycopg2").replace("postgresql://", "postgresql+psycopg2://")
+    with MlflowServer(uri, workers=1) as server:
+        check_calls(server, "psycopg2")
+
+
+def check_calls(mlflow: MlflowServer, driver: str) -> None:
     def post(path: str, **body: object) -> dict[str, dict[str, dict[str, str]]]:
         answer = requests.post(f"{mlflow.url}/api/2.0/mlflow/{path}", json=body, timeout=30)
         answer.raise_for_status()
@@ -210,7 +274,7 @@ def test_calls_agree_with_the_requests_that_a_tracking_server_was_sent(mlflow: M
         return found
 
     experiment = str(post("experiments/create", name=f"statements-{time.time_ns()}")["experiment_id"])
-    with scraping(mlflow.backend_uri.replace("postgresql+psycopg://", "postgresql://")) as scrape:
+    with scraping(mlflow.backend_uri.replace("postgresql+psycopg2://", "postgresql://")) as scrape:
         scrape()
         before = scrape()
         runs = [post("runs/create", experiment_id=experiment)["run"]["info"]["run_id"] for _ in range(3)]
@@ -222,6 +286,10 @@ def test_calls_agree_with_the_requests_that_a_tracking_server_was_sent(mlflow: M
         for number in range(5):
             post("runs/log-parameter", run_id=runs[2], key=f"p{number}", value="v")
             post("runs/search", experiment_ids=[experiment], max_results=10)
+        single = scrape()
+        for batch in range(3):
+            params = [{"key": f"b{batch}-{number}", "value": "v"} for number in range(20)]
+            post("runs/log-batch", run_id=runs[2], params=params)
         after = scrape()
 
     def increase(what: str, *labels: str) -> float:
@@ -231,7 +299,16 @@ def test_calls_agree_with_the_requests_that_a_tracking_server_was_sent(mlflow: M
     assert increase("write_calls", "create_run", "runs") == 3
     assert increase("write_rows", "log_metrics", "metrics") == 20 + 4 * 50
     assert increase("read_calls", "log_metrics", "latest_metrics") == 20 + 4
-    assert increase("write_rows", "log_params", "params") == 5
+    assert increase("write_rows", "log_params", "params") == 5 + 3 * 20
     assert increase("read_calls", "search_runs", "runs") == 5
     assert increase("read_calls", "fetch_runs", "tags") >= 5
     assert increase("write_seconds", "log_metrics", "metrics") > 0
+    assert {labels[0] for name, *labels in after if name == "mlflow_db_driver_info"} == {driver}
+
+    def per_call(what: str, calls: str, since: Values, until: Values) -> float:
+        first, second = ((f"mlflow_store_{name}_total",) for name in (what, calls))
+        return (until[first] - since[first]) / (until[second] - since[second])
+
+    assert per_call("points_logged", "log_calls", before, after) == (20 + 4 * 50) / (20 + 4)
+    assert per_call("params_logged", "log_param_calls", before, single) == 1
+    assert per_call("params_logged", "log_param_calls", single, after) == 20
