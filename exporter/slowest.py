@@ -22,6 +22,7 @@ HARMLESS = frozenset(
         *("count", "sum", "min", "max", "avg", "coalesce", "nullif", "greatest", "least", "array_agg"),
         *("lower", "upper", "length", "char_length", "concat", "substr", "substring", "trim", "replace"),
         *("abs", "floor", "ceil", "ceiling", "round", "mod", "row_number", "rank", "dense_rank", "extract"),
+        *("ntile", "percent_rank", "div", "grouping", "sets"),
         *("percentile_cont", "to_timestamp", "date_trunc", "now", "string_agg", "json_extract_path_text"),
         *("in", "any", "all", "and", "or", "not", "case", "when", "then", "else", "values", "over", "exists"),
         *("cast", "from", "as", "on", "select", "distinct", "where", "by", "filter", "group", "join"),

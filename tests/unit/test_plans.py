@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from exporter import plans
+from exporter import plans, queries
 from exporter.collector import Reason, SourceError
 from exporter.plans import Index, Scan, Table, advise, answers
 from exporter.slowest import Slow, obstacle, since, slowest
+from exporter.statements import classify
 
 pytestmark = pytest.mark.unit
 
@@ -249,3 +250,19 @@ def test_what_may_do_more_than_read_or_is_cut_is_not_planned(text: str) -> None:
     against = obstacle(slow(text))
     assert against is not None
     assert against[0] is Reason.UNSUPPORTED
+
+
+def test_our_own_statements_are_recognised_in_pg_stat_statements_as_they_appear_there() -> None:
+    # Leading comments are gone since 18, constants always; nested statements look as top level on 13.
+    parts = [
+        part
+        for _, file in queries.variants()["explain"]
+        for part in Path(queries.__file__ or "").with_name(file).read_text().split("\n;\n")
+    ]
+    texts = ["\n".join(line for line in part.splitlines() if not line.startswith("--")) for part in parts]
+    texts += [
+        "prepare mlflow_exporter_explain as SELECT DISTINCT runs.run_uuid FROM runs",
+        "explain (format json) execute mlflow_exporter_explain (null,null)",
+        "deallocate mlflow_exporter_explain",
+    ]
+    assert {classify(text).operation for text in texts} == {"exporter"}
