@@ -31,9 +31,6 @@ class Counts(NamedTuple):
     def plus(self, other: Counts) -> Counts:
         return Counts(*map(add, self, other))
 
-    def less(self, other: Counts) -> Counts:
-        return Counts(*map(sub, self, other))
-
 
 # Postgres' binary form of an array of rows: five numbers about it and two for each of its two dimensions are
 # 28 bytes; before each element are 4 with its length.
@@ -77,15 +74,14 @@ class Reading:
 
     @property
     def hidden(self) -> int:
-        return sum(not queryid for _, queryid in self.keys) if len(self.index) < len(self.keys) else 0
+        return len(self.keys) - len(self.index)
 
     def shapes(self) -> set[Shape]:
         return {(queryid, bool(role & 1)) for role, queryid in self.index}
 
-    def at(self, number: int) -> tuple[float, Counts]:
-        """Return since when a statement is counted, 0 before Postgres 17, and its counts."""
-        since, *counts = ROW.unpack_from(self.counts, number * ROW.size)
-        return since, Counts(*counts)
+    def at(self, number: int) -> tuple[float, ...]:
+        """Return since when a statement is counted, 0 before Postgres 17, and then its counts."""
+        return ROW.unpack_from(self.counts, number * ROW.size)
 
 
 def deltas(before: Reading | None, now: Reading) -> Iterator[tuple[Shape, Counts]]:
@@ -104,13 +100,14 @@ def deltas(before: Reading | None, now: Reading) -> Iterator[tuple[Shape, Counts
         role, queryid = now.keys[number]
         if not queryid or (place is None and baseline):
             continue
-        since, counts = now.at(number)
-        old = None if place is None or reset or since > before.read_at else before.at(place)[1]
+        counts = now.at(number)
+        old = None if place is None or reset or counts[0] > before.read_at else before.at(place)
         # Evicted and back, or after a reset, all it has came after the last reading. Where the server does not
         # tell (evictions before Postgres 17, resets before 14) one that is back with more than it had looks as if
         # it had stayed, and counts for the difference: too little, never too much.
         back = old is None or any(map(lt, counts, old))
-        yield (queryid, bool(role & 1)), counts if back or old is None else counts.less(old)
+        _, *moved = counts if old is None or back else map(sub, counts, old)
+        yield (queryid, bool(role & 1)), Counts(*moved)
 
 
 def _pairs(before: Reading, now: Reading, reset: bool) -> Iterator[tuple[int, int | None]]:

@@ -229,7 +229,7 @@ def _costs(operation: str, writes: bool, counts: Counts, io_timing: bool) -> Ite
     costs = [
         (HIT[writes], counts.blocks_hit, everyday),
         (READ[writes], counts.blocks_read, everyday),
-        (TEMP[writes], counts.temp_blocks, everyday and not writes),
+        (TEMP[writes], counts.temp_blocks, everyday),
         # A time that nobody takes is not 0; it may be taken of MLflow's role and not of ours.
         (IO[writes], counts.io_milliseconds / 1000, everyday and io_timing),
     ]
