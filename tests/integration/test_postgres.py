@@ -41,6 +41,10 @@ OPTIONAL = {
     "mlflow_store_max_params_per_run",
     "mlflow_db_cpu_throttled_seconds_total",
     "mlflow_db_plan_sequential_scan",  # MLflow has run no statement yet
+    "mlflow_db_driver_info",
+    "mlflow_db_slow_statement_calls_total",
+    "mlflow_db_slow_statement_info",
+    "mlflow_db_slow_statement_seconds_total",
 }
 
 
