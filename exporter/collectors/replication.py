@@ -5,11 +5,14 @@ Standbys have no label: their names are the operator's, and the slowest is the o
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable
 
 from exporter.collector import Reason, SourceError
 from exporter.metric import Sample, counter, gauge
 from exporter.sources.facts import MONITOR, quoted
+from exporter.sources.pipeline import Row
 from exporter.sql import Answers, SqlCollector
 
 
@@ -84,21 +87,25 @@ class Slots(SqlCollector):
     )
 
 
+LAG = gauge(
+    "mlflow_db_replica_lag_seconds",
+    "How old this replica's data may be: 0 where it is connected and has replayed all that it received, else the time "
+    "since the exporter last saw that or, if less, the age of the last transaction replayed; absent on a primary and "
+    "before the first transaction.",
+    "pg_last_xact_replay_timestamp()",
+    "seconds",
+)
+
+
 class Replica(SqlCollector):
     name = "replica"
     queries = ("replica", "replica_conflicts")
     metrics = (
+        LAG,
         gauge(
             "mlflow_db_replica_receiving",
             "1 where this replica is connected to its primary, 0 where not; absent on a primary.",
             "pg_stat_wal_receiver.pid",
-        ),
-        gauge(
-            "mlflow_db_replica_lag_seconds",
-            "Age of the last transaction that this replica has replayed, 0 where it is connected and has replayed all "
-            "that it received; absent on a primary and before the first transaction.",
-            "pg_last_xact_replay_timestamp()",
-            "seconds",
         ),
         gauge(
             "mlflow_db_replica_lag_bytes",
@@ -115,3 +122,20 @@ class Replica(SqlCollector):
             labels=("reason",),
         ),
     )
+
+    def __init__(self) -> None:
+        self._level_at = -math.inf
+
+    def samples(self, row: Row) -> Iterable[Sample]:
+        """Make samples, with a lag that is not the age of a primary's idleness.
+
+        Even an idle primary writes a little WAL now and then. Read in the millisecond in which that is received and
+        not yet replayed, the last transaction may be hours old, and the data are not.
+        """
+        lag = row.get(LAG.name)
+        if not isinstance(lag, int | float):
+            return super().samples(row)
+        now = time.monotonic()
+        if lag == 0:
+            self._level_at = now
+        return super().samples({**row, LAG.name: min(lag, now - self._level_at)})

@@ -1,5 +1,5 @@
--- How old a replica's data is; no row on a primary. The age of the last transaction replayed grows with a primary that
--- has nothing to do, so a replica that is connected and has replayed all that it received is 0 behind.
+-- How old a replica's data may be; no row on a primary. The age of the last transaction replayed grows with a primary
+-- that has nothing to do, so a replica that is connected and has replayed all that it received is 0 behind.
 with replica as materialized (
   select (select count(pid) > 0 from pg_stat_wal_receiver) as receiving,
          extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8 as age,
