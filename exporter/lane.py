@@ -96,6 +96,8 @@ class Lane:
     def begin(self, deadline: float) -> Run | None:
         """Start a run, or share the one in flight; None where one past its deadline still holds the thread."""
         with self._lock:
+            if self._closing:  # by a new plan, after the scrape that comes here had begun
+                return None
             if self._settled:
                 self._run = Run(deadline - LEAD_SECONDS)
                 self._settled = False
@@ -112,10 +114,11 @@ class Lane:
         with self._lock:
             outcomes = {}
             for name, memory in self._memory.items():
-                outcome = (run.outcomes.get(name) if run else None) or memory.resting()
+                # Whether a slow collector rests is settled when a run begins: it may become due during the run.
+                outcome = run.outcomes.get(name) if run else memory.resting()
                 if outcome is None:
-                    outcome = memory.note(Outcome.failed(BUSY if run is None else MISSED))
-                    self._tell(name, outcome, run is None)
+                    outcome = memory.note(Outcome.failed(MISSED if run else BUSY))
+                    self._tell(name, outcome, run is None or not run.up)
                 outcomes[name] = memory.with_kept(outcome)
             return Reading(run is not None and run.up, outcomes)
 
@@ -154,7 +157,12 @@ class Lane:
 
     def _read_all(self, run: Run) -> None:
         with self._lock:
-            due = [collector for collector in self.collectors if not self._memory[collector.name].resting()]
+            due = []
+            for collector in self.collectors:
+                if resting := self._memory[collector.name].resting():
+                    run.outcomes[collector.name] = resting
+                else:
+                    due.append(collector)
         queries = [query for collector in due for query in collector.wanted()]
         started = time.monotonic()
         session = _guarded(partial(self.source.open, queries, run.deadline))
@@ -165,7 +173,8 @@ class Lane:
             seconds = time.monotonic() - started
             started = time.monotonic()
             outcome = (
-                Outcome.failed(answer, seconds)
+                # Where the source failed the collector was not tried, and a slow one stays due.
+                Outcome.failed(answer, None if failed else seconds)
                 if isinstance(answer, SourceError)
                 else Outcome(time.time(), seconds, answer)
             )

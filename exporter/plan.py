@@ -30,7 +30,7 @@ from exporter.scrape import Gives, Parts, Scraper
 from exporter.secret import Secret
 from exporter.settings import Server, Settings, SettingsError
 from exporter.settings import Statements as StatementSettings
-from exporter.sources.absent import NOT_FOUND, UNREADABLE, Absence, AbsentSource
+from exporter.sources.absent import NO_FILE, NOT_FOUND, UNREADABLE, Absence, AbsentSource
 from exporter.sources.conninfo import Target
 from exporter.sources.host import HostSource
 from exporter.sources.postgres import PostgresSource
@@ -88,7 +88,8 @@ def plan(settings: Settings, found: Found | None) -> Plan:
     try:
         database = _database(settings, found)
         base = settings.server.url or (_base_url(found) if found else "")
-        server = without_login(settings.server) if withholds_login(settings, found) else settings.server
+        doubtful = not settings.server.url and found is not None and not found.trusted
+        server = without_login(settings.server) if doubtful else settings.server
         probes: list[ProbeSpec] = list(server_probes(base, settings.probes, server))
     except SourceError as error:
         raise SettingsError((f"{error.detail}. {error.remedy}",)) from None
@@ -109,10 +110,13 @@ def plan(settings: Settings, found: Found | None) -> Plan:
 
 
 def withholds_login(settings: Settings, found: Found | None) -> bool:
-    """Say whether a login is set that would go to a server of another user, who may only pose as one."""
-    server = settings.server
-    given = server.username or server.token or server.token_file
-    return bool(given) and not server.url and found is not None and not found.trusted
+    """Say whether a secret is set that would go to a server of another user, who may only pose as one."""
+    server, database = settings.server, settings.database
+    of_probes = not server.url and (server.username or server.token or server.token_file)
+    of_database = not (database.dsn or database.dsn_file) and (
+        database.password or database.password_file or database.password_command
+    )
+    return bool(of_probes or of_database) and found is not None and not found.trusted
 
 
 def without_login(server: Server) -> Server:
@@ -147,7 +151,11 @@ def _database(settings: Settings, found: Found | None) -> Target | SqliteSpec | 
     if found is None or found.backend is None:
         return UNREADABLE if found else NOT_FOUND
     database = _of_backend(found.backend)
-    if isinstance(database, Target) and (password or given.password_file or given.password_command):
+    if (
+        isinstance(database, Target)
+        and found.trusted
+        and (password or given.password_file or given.password_command)
+    ):
         return Target(database.options, password, given.password_file, given.password_command)
     return database
 
@@ -157,7 +165,7 @@ def _of_backend(backend: Backend) -> Target | SqliteSpec | Absence:
         case "postgresql":
             return Target.from_backend(backend)
         case "sqlite":
-            return SqliteSpec(backend.path)
+            return SqliteSpec(backend.path) if backend.path else NO_FILE
         case dialect:
             return Absence.of_dialect(dialect)
 
@@ -240,7 +248,8 @@ def _lane(spec: LaneSpec, discovery: Discovery) -> Lane:
         case SqliteSpec():
             return Lane(SqliteSource(spec.source.path), _built(spec), DATABASE_UP)
         case Absence():
-            return Lane(AbsentSource(spec.source), _built(spec), DATABASE_UP)
+            # No `up`: nothing is known to be down.
+            return Lane(AbsentSource(spec.source), _built(spec))
 
 
 def _built(spec: LaneSpec) -> list[Collector[Any]]:

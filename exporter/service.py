@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from exporter.collector import SourceError
 from exporter.discovery import Discovery, Found, Sighting
+from exporter.logs import printable
 from exporter.metric import Sample, gauge
 from exporter.plan import Plan, Running, plan, withholds_login
 from exporter.samplers.attempt import ProbeError
@@ -35,8 +36,9 @@ NO_LOGIN = (
 )
 
 WITHHELD = (
-    "The login for the probes is not sent, since the server that was found belongs to another user, who may only "
-    "pose as a tracking server: set server.user to its owner, or server.url."
+    "The login for the probes and the database's password are not sent, since the server that was found belongs to "
+    "another user, who may only pose as a tracking server: set server.user to its owner, or server.url and "
+    "database.dsn."
 )
 
 
@@ -74,6 +76,7 @@ class Service:
         # Kept while the server is down, so that its database stays watched.
         self.found: Found | None = self.sighting.found
         self._running = Running(self.scraper, (self.reloads,))
+        self._unusable: Found | None = None
         self._said: tuple[str, ...] = ()
         self.plan: Plan = plan(self.settings, self.found)
         self._running.apply(self.plan, self.discovery)
@@ -109,12 +112,13 @@ class Service:
         self.sighting = self.discovery.look()
         self._say_problems()
         found = self.sighting.found
-        if found is None or found == self.found:
+        if found is None or found in (self.found, self._unusable):
             return
         log.info("tracking server found: %s", describe(found))
         try:
             self._go_over(self.settings, found, self.discovery)
         except SettingsError as error:
+            self._unusable = found  # said once, not at each look
             log.error("cannot follow the tracking server: %s", error)
 
     def reload(self) -> None:
@@ -125,7 +129,9 @@ class Service:
             if _where(settings) != _where(self.settings):
                 discovery = _discovery(settings)
             sighting = discovery.look()
-            self._go_over(settings, sighting.found or self.found, discovery)
+            # The server that was found before is another one where the settings now name another.
+            known = self.found if discovery is self.discovery else None
+            self._go_over(settings, sighting.found or known, discovery)
         except SettingsError as error:
             self.reloads.failed()
             log.error("settings not reloaded, the old ones stay in force:\n%s", error)
@@ -140,7 +146,7 @@ class Service:
     def _go_over(self, settings: Settings, found: Found | None, discovery: Discovery) -> None:
         new = plan(settings, found)
         self._running.apply(new, discovery)
-        self.plan, self.found = new, found
+        self.plan, self.found, self._unusable = new, found, None
 
     def _say_problems(self) -> None:
         for problem in self.problems:
@@ -167,4 +173,5 @@ def describe(found: Found) -> str:
     else:
         port = f":{backend.port}" if backend.port else ""
         store = f"{backend.dialect} {backend.user}@{backend.host}{port}/{backend.dbname}"
-    return f"{found.kind} on {found.scheme}://{found.host}:{found.port}{found.static_prefix}, {store}"
+    host = f"[{found.host}]" if ":" in found.host else found.host
+    return printable(f"{found.kind} on {found.scheme}://{host}:{found.port}{found.static_prefix}, {store}")

@@ -24,6 +24,7 @@ DEFAULT_SCRAPE_SECONDS = 10.0
 ANSWER_SECONDS = 0.5
 # A connection lives for 30 s; a scrape that wants longer gets its answer in this time.
 LONGEST_SCRAPE_SECONDS = 25.0
+SHORTEST_SCRAPE_SECONDS = 0.5
 SOCKET_SECONDS = 5.0
 CONNECTION_SECONDS = 30.0
 THREADS = 32
@@ -42,7 +43,10 @@ def deadline_of(header: str | None, now: float) -> float:
         seconds = DEFAULT_SCRAPE_SECONDS
     if not 0 < seconds < float("inf"):
         seconds = DEFAULT_SCRAPE_SECONDS
-    return now + min(max(seconds - ANSWER_SECONDS, seconds / 2), LONGEST_SCRAPE_SECONDS)
+    # A reading is shared with others who scrape at the same time, and theirs must not end with ours at once.
+    return now + min(
+        max(seconds - ANSWER_SECONDS, seconds / 2, SHORTEST_SCRAPE_SECONDS), LONGEST_SCRAPE_SECONDS
+    )
 
 
 class App:
@@ -133,15 +137,23 @@ class Server(ThreadingMixIn, WSGIServer):
             return
         with self._lock:
             self._open[request] = time.monotonic()
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread can be started
+            self._gone(request)
+            self.shutdown_request(request)
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._lock:
-                self._open.pop(request, None)
-            self._free.release()
+            self._gone(request)
+
+    def _gone(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        self._free.release()
 
     def service_actions(self) -> None:
         """End connections that are too old: a client that drips a byte a second never meets the socket's timeout."""

@@ -178,7 +178,8 @@ def read(path: Path | str, longest: int = LONGEST) -> bytes | None:
     """Return the file, or its first `longest` bytes; None where it is gone or not ours to read."""
     # Plain descriptors, since a scrape reads hundreds of these files: half the time of a file object.
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Non-blocking: below /proc/PID/root a name may be a pipe that somebody made to hold us.
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
     try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from exporter.collector import Query, Reason, SourceError
 
+NAMES = {"file": "a directory of files", "other": "of a kind that is not known"}
 EXPORTERS = {
     "mysql": "mysqld_exporter",
     "mariadb": "mysqld_exporter",
@@ -23,11 +24,14 @@ class Absence:
     @classmethod
     def of_dialect(cls, dialect: str) -> Absence:
         """Name what the server runs on, and what watches that."""
-        exporter = EXPORTERS.get(dialect, "an exporter made for it")
+        if dialect in EXPORTERS:
+            remedy = f"Run {EXPORTERS[dialect]} beside this one; processes, open files and probes work as they are."
+        else:
+            remedy = "Move the store to Postgres: MLflow's docs say how; or set database.dsn."
         return cls(
             Reason.UNSUPPORTED,
-            f"the backend store is {dialect}; only Postgres and SQLite are read",
-            f"Run {exporter} beside this one; processes, open files and probes work as they are.",
+            f"the backend store is {NAMES.get(dialect, dialect)}; only Postgres and SQLite are read",
+            remedy,
         )
 
 
@@ -35,6 +39,11 @@ NOT_FOUND = Absence(
     Reason.UNREACHABLE,
     "no database is known: no tracking server is watched, and database.dsn is not set",
     "Start the tracking server on this machine, or set database.dsn.",
+)
+NO_FILE = Absence(
+    Reason.UNSUPPORTED,
+    "the SQLite backend store is in memory, or its file is not within the exporter's reach",
+    "Run the exporter where it sees the tracking server's files; a store in memory cannot be watched.",
 )
 UNREADABLE = Absence(
     Reason.PERMISSION,

@@ -29,8 +29,11 @@ NEXT = b"\n;\n"
 
 # For the length of one transaction only (`is_local`): behind a pooler in transaction mode a session SET would
 # stay on a server connection that clients of others get next.
-LIMITS = """select set_config('transaction_read_only', 'on', true), set_config('statement_timeout', $1, true),
- set_config('lock_timeout', $2, true), set_config('search_path', coalesce($3, current_setting('search_path')), true)"""
+# No schema that somebody else may create functions in is searched: they could run as our role. Whatever is not
+# Postgres' own is qualified, here too, where the path is still the role's or the database's own.
+LIMITS = b"""select pg_catalog.set_config('transaction_read_only', 'on', true),
+ pg_catalog.set_config('statement_timeout', $1, true), pg_catalog.set_config('lock_timeout', $2, true),
+ pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)"""
 
 
 @dataclass(slots=True)
@@ -47,21 +50,16 @@ class Ticket:
 
 @dataclass(slots=True)
 class Limits:
-    """What one query may cost: seconds that it may run, seconds that it may wait for a lock, where it looks.
-
-    `search_path` None is the role's own.
-    """
+    """What one query may cost: seconds that it may run, seconds that it may wait for a lock."""
 
     statement: float
-    search_path: str | None = None
     lock: float = 0.1
 
-    def params(self) -> list[bytes | None]:
+    def params(self) -> list[bytes]:
         # 1 ms at least: 0 would mean no limit at all.
         return [
             str(max(1, int(self.statement * 1000))).encode(),
             str(max(1, int(self.lock * 1000))).encode(),
-            None if self.search_path is None else self.search_path.encode(),
         ]
 
 
@@ -75,6 +73,7 @@ class Link:
     pgconn: PGconn
     heard: float = field(default_factory=time.monotonic)
     _under_way: deque[Ticket] = field(default_factory=deque)
+    _broken: SourceError | None = None
 
     @property
     def open(self) -> bool:
@@ -94,7 +93,7 @@ class Link:
         values, types, formats = _dumped(params)
         first, *others = sql.split(NEXT)
         try:
-            self.pgconn.send_query_params(LIMITS.encode(), limits.params(), result_format=BINARY)
+            self.pgconn.send_query_params(LIMITS, limits.params(), result_format=BINARY)
             self.pgconn.send_query_params(first, values, types, formats, BINARY)
             for other in others:
                 self.pgconn.send_query_params(other, None, result_format=BINARY)
@@ -122,7 +121,8 @@ class Link:
         """
         while self._under_way:
             try:
-                if not self._pump(self.heard + silence):
+                # Heard of last may be long ago: the scrape before.
+                if not self._pump(max(self.heard, self._under_way[0].sent) + silence):
                     self.close()
                     return
             except SourceError:
@@ -171,10 +171,12 @@ class Link:
 
     def _lost(self, raised: OperationalError | None) -> SourceError:
         """Close, and say why in the server's words where it had some ("terminating connection due to ...")."""
-        said = next((ticket.error for ticket in self._under_way if ticket.error), None)
-        why = " ".join((self.pgconn.get_error_message() or str(raised)).split())
-        self.close()
-        return said or SourceError(Reason.UNREACHABLE, f"connection lost: {why}")
+        if self._broken is None:
+            said = next((ticket.error for ticket in self._under_way if ticket.error), None)
+            why = " ".join((self.pgconn.get_error_message() or str(raised)).split())
+            self._broken = said or SourceError(Reason.UNREACHABLE, f"connection lost: {why}")
+            self.close()
+        return self._broken
 
 
 def connect(conninfo: bytes, deadline: float) -> Link:

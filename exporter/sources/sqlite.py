@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -36,15 +37,17 @@ class SqliteSource:
 
     def open(self, queries: Sequence[Query], deadline: float) -> SqliteReading:
         try:
-            file_bytes = self._path.stat().st_size
+            status = self._path.stat()
         except PermissionError:
             raise self._error(
                 Reason.PERMISSION, "cannot be read", "Run the exporter as MLflow's user."
             ) from None
         except OSError as error:
             raise self._error(Reason.UNREACHABLE, f"{error.strerror}") from None
+        if not stat.S_ISREG(status.st_mode):  # a pipe would hold this thread for ever
+            raise self._error(Reason.UNSUPPORTED, "is not a file")
         waited, locked = self._read_one_page(min(LOCK_SECONDS, max(0.0, deadline - time.monotonic())))
-        return SqliteReading(file_bytes, self._wal_bytes(), waited, locked)
+        return SqliteReading(status.st_size, self._wal_bytes(), waited, locked)
 
     def settle(self) -> None:
         """Do nothing: `open` leaves nothing under way."""
@@ -66,7 +69,7 @@ class SqliteSource:
             with closing(sqlite3.connect(uri, uri=True, timeout=patience)) as connection:
                 connection.execute("select count(*) from sqlite_master").fetchone()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 return time.monotonic() - started, True
             raise self._error(Reason.BAD_ANSWER, str(error)) from None
         except sqlite3.DatabaseError as error:
