@@ -79,8 +79,8 @@ class StoreLogging(SqlCollector):
         ),
         _gauge(
             "fastest_run_points_per_second",
-            "Points of one key that a run logged in the last minute, a second: those of the run with most of them, in "
-            "ten keys of the runs that log. Absent where none does.",
+            "Points of one key that a run logged in the minute up to that key's last point, a second: those of the "
+            "run with most of them, in ten keys of the runs that log. Absent where none does.",
             "metrics.timestamp",
         ),
         _gauge(

@@ -10,8 +10,8 @@ select (select version_num::text from alembic_version limit 1) as revision,
        x.indpred is not null as partial,
        x.indnatts > x.indnkeyatts as covering,
        x.indisvalid and x.indisready as valid,
-       exists (select from pg_stat_progress_create_index p
-               where coalesce(p.index_relid, x.indexrelid) = x.indexrelid) as building,
+       not x.indisvalid and exists (select from pg_stat_progress_create_index p
+                                    where coalesce(p.index_relid, x.indexrelid) = x.indexrelid) as building,
        i.relpages::int8 * current_setting('block_size')::int as bytes
 from pg_index x
 join pg_class t on t.oid = x.indrelid

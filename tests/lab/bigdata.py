@@ -44,7 +44,7 @@ from (select run_uuid from runs order by start_time desc limit 20000) r, generat
 
 
 def fill(server: Postgres, dbname: str, runs: int, metrics: int, points: int = 1000) -> None:
-    """Add runs, and metric rows to the last of them, `points` each; 1,000,000 and 10,000,000 take about two minutes.
+    """Add runs, and metric rows to the last of them, `points` each; 1,000,000 and 10,000,000 take about three minutes.
 
     Indexes of `metrics` are dropped meanwhile and made again, which is several times as fast; what they are does
     not change.
