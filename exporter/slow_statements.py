@@ -10,8 +10,10 @@ from exporter.statements import Statement
 
 # Who is shown is shown at least so long: Prometheus' usual range, in which a rate can be seen.
 ROUND_SECONDS = 300.0
-# Less than this part of the time of all statements is not worth a series.
+# Less than this part of the time of all statements is not worth a series, and only from that part on one is shown
+# before its round is over: at a server's start everything is slow once.
 SHARE = 0.01
+AT_ONCE = 0.1
 
 
 @dataclass(slots=True)
@@ -31,8 +33,8 @@ class Slow:
 class SlowStatements:
     """Choose the top-level statements that took most time, `limit` at most, in rounds of five minutes.
 
-    A free place goes at once to whichever took most time in the round. At its end those make room that were not
-    among the first 2 x `limit`: one that is now tenth and now eleventh does not come and go.
+    At a round's end those make room that were not among the first 2 x `limit`, so that one that is now tenth and now
+    eleventh does not come and go, and the places are filled. One that takes much time gets a free place at once.
     """
 
     def __init__(self, limit: int) -> None:
@@ -67,7 +69,7 @@ class SlowStatements:
         first = nlargest(2 * self._limit, self._spent, key=self._spent.__getitem__)
         if over:
             self._shown = {queryid: self._shown[queryid] for queryid in first if queryid in self._shown}
-        least = SHARE * sum(self._spent.values())
+        least = (SHARE if over else AT_ONCE) * sum(self._spent.values())
         for queryid in first:
             if len(self._shown) >= self._limit or self._spent[queryid] < least:
                 break

@@ -187,8 +187,9 @@ class Statements(SqlCollector):
         self.totals = Totals(slowest, texts, clock)
 
     def collect(self, session: Answers) -> Iterable[Sample]:
-        (info,) = session.rows("statements_info")
+        # First, as its error tells an extension that pg_upgrade left behind from one that is not there.
         (row,) = session.rows("statements")
+        (info,) = session.rows("statements_info")
         if info["track"] == "none":
             raise SourceError(Reason.UNSUPPORTED, "pg_stat_statements.track is none", TRACK_TOP)
         if info.get("query_ids") == "off":  # a setting since 14

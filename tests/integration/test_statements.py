@@ -202,6 +202,26 @@ def test_without_the_extension_the_remedy_is_to_create_it(postgres: Callable[[in
         server.drop("bare")
 
 
+@pytest.mark.parametrize("version", ["1.8", "1.9"])
+def test_of_an_extension_that_an_upgrade_left_behind_the_remedy_is_to_update_it(
+    postgres: Callable[[int], Postgres], version: str
+) -> None:
+    server = postgres(15)
+    server.create_mlflow("upgraded")
+    try:
+        server.execute("DROP EXTENSION pg_stat_statements", dbname="upgraded")
+        server.execute(f"CREATE EXTENSION pg_stat_statements VERSION '{version}'", dbname="upgraded")
+        with scraping(server.dsn("exporter", "upgraded")) as scrape:
+            with pytest.raises(SourceError) as raised:
+                scrape()
+            assert raised.value.reason is Reason.UNSUPPORTED
+            assert raised.value.remedy.startswith("ALTER EXTENSION pg_stat_statements UPDATE;")
+            server.execute("ALTER EXTENSION pg_stat_statements UPDATE", dbname="upgraded")
+            assert ("mlflow_store_points_logged_total",) in scrape()
+    finally:
+        server.drop("upgraded")
+
+
 @pytest.mark.parametrize("role", ["exporter", "mlflow"])
 @pytest.mark.parametrize("major", MAJORS)
 def test_costs_are_those_of_the_servers_own_view_whatever_its_columns_are_called(

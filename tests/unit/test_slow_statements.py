@@ -48,14 +48,14 @@ def test_those_with_most_time_are_shown_and_count_from_zero() -> None:
     assert [(slow.calls, slow.text) for _, slow in server.slow] == [(1, "SELECT 2"), (0, "SELECT 3")]
 
 
-def test_a_free_place_goes_to_a_newcomer_at_once() -> None:
-    server = Server(2)
-    assert server.scrape({1: 100.0}).keys() == {1}
-    assert server.scrape({1: 100.0, 2: 50.0}).keys() == {1, 2}
+def test_a_free_place_goes_at_once_to_what_takes_a_tenth_of_all_time() -> None:
+    server = Server(3)
+    assert server.scrape({1: 100.0, 2: 5.0}).keys() == {1}
+    assert server.scrape({1: 100.0, 2: 5.0, 3: 25.0}).keys() == {1, 3}
 
 
 def test_what_takes_less_than_a_hundredth_of_all_time_is_not_shown() -> None:
-    assert Server(10).scrape({1: 1_000.0, 2: 9.0, 3: 11.0}).keys() == {1, 3}
+    assert Server(10).pass_round({1: 1_000.0, 2: 9.0, 3: 11.0}).keys() == {1, 3}
 
 
 def test_within_a_round_nobody_is_pushed_out() -> None:
