@@ -77,8 +77,8 @@ IO = _pair(
 
 POINTS = counter(
     "mlflow_store_points_logged_total",
-    "Points of metrics inserted. Divided by mlflow_store_log_calls_total: points in a logging call, with either"
-    " driver. Duplicates that are then refused count too. Absent without pg_stat_statements.",
+    "Points of metrics inserted, those that are rolled back after a duplicate too. Divided by"
+    " mlflow_store_log_calls_total: points in a logging call, with either driver. Absent without pg_stat_statements.",
     "pg_stat_statements.rows of INSERT INTO metrics",
 )
 LOG_CALLS = counter(
