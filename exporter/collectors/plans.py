@@ -9,7 +9,8 @@ from exporter.collector import Collector, Reason, SourceError
 from exporter.metric import Sample, gauge
 from exporter.plans import Scan, Table
 from exporter.slowest import Slow, obstacle, slowest
-from exporter.sources.facts import Facts, quoted
+from exporter.sources.facts import MONITOR, Facts, quoted
+from exporter.sources.pipeline import Row
 from exporter.sql import Answers
 from exporter.statements import TABLES
 
@@ -36,8 +37,8 @@ class Plans(Collector[Answers]):
     every = 600.0
 
     def collect(self, session: Answers) -> Iterable[Sample]:
-        session.facts.require_store()
-        found = [slow for slow in slowest(session.rows("statements_slowest")) if not obstacle(slow)]
+        session.facts.require_planning()
+        found = _plain(session.rows("statements_slowest"), session.facts)
         tables = plans.tables(session.rows("plan_tables"))
         chosen = found[:STATEMENTS]
         if not chosen:
@@ -53,6 +54,15 @@ class Plans(Collector[Answers]):
         if not planned:
             raise refusal(chosen, answers, tables, session.facts)
         return list(_samples(planned, tables))
+
+
+def _plain(rows: Sequence[Row], facts: Facts) -> list[Slow]:
+    found = [slow for slow in slowest(rows) if not obstacle(slow)]
+    if not found and any(row["queryid"] is None for row in rows):
+        role = quoted(facts.role)
+        detail = f"role {role} sees no statement of MLflow: those of other roles are hidden from it"
+        raise SourceError(Reason.PERMISSION, detail, MONITOR.format(role=role))
+    return found
 
 
 def refusal(

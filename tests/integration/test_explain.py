@@ -253,12 +253,45 @@ def test_without_rights_on_the_tables_the_one_grant_is_named_and_it_mends_it(
         server.execute("DROP ROLE planner")
 
 
+def test_a_role_that_may_not_see_other_roles_statements_is_told_what_to_grant(
+    database: tuple[Postgres, str],
+) -> None:
+    server, name = database
+    with server.connect("mlflow", name) as session:
+        search(session)
+    server.execute("CREATE ROLE blind LOGIN PASSWORD 'blind'")
+    try:
+        dsn, grant = server.dsn("blind", name, "blind"), 'GRANT pg_monitor TO "blind";'
+        assert grant in explain(dsn).stdout
+        with source_of(dsn) as source, pytest.raises(SourceError) as raised:
+            collected(source)
+        assert (raised.value.reason, raised.value.remedy) == (Reason.PERMISSION, grant)
+    finally:
+        server.execute("DROP ROLE blind")
+
+
+@pytest.mark.parametrize("major", [13, 17])
+def test_a_standby_plans_its_own_statements(major: int) -> None:
+    with Postgres(major) as server:
+        server.create_mlflow()
+        fill(server, "mlflow")
+        server.stop()
+        signal = server.data / "standby.signal"
+        signal.touch()
+        server.own(signal)
+        server.start()
+        with server.connect("mlflow", "mlflow") as session:
+            search(session)
+        with source_of(server.dsn("exporter", "mlflow")) as source:
+            assert collected(source) == {("search_runs", "runs"): 1.0}
+
+
 def test_writes_are_named_as_refused_for_a_role_that_only_reads(database: tuple[Postgres, str]) -> None:
     server, name = database
     with server.connect("mlflow", name) as session:
         session.execute("UPDATE runs SET name = 'x' WHERE runs.run_uuid = 'y'")
         search(session)
-    assert "permission: only a role that may change the table may plan it" in flat(
+    assert "permission: to plan it takes the right to change the table" in flat(
         explain(server.dsn("exporter", name))
     )
 

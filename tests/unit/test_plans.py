@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -243,8 +244,9 @@ def test_what_writes_or_locks_is_not_planned_and_says_permission(text: str, writ
         'SELECT "evil"(runs.run_uuid) FROM runs',
         "SELECT runs.run_uuid FROM runs; DROP TABLE runs",
         "SELECT runs.run_uuid FROM runs WHERE runs.run_uuid IN (" + "$1, " * 10_000 + "$1)",
+        "SELECT runs.run_uuid FROM runs" + " JOIN tags ON true" * 101,
     ],
-    ids=["sleep", "schema", "quoted", "two", "long"],
+    ids=["sleep", "schema", "quoted", "two", "long", "joins"],
 )
 def test_what_may_do_more_than_read_or_is_cut_is_not_planned(text: str) -> None:
     against = obstacle(slow(text))
@@ -266,3 +268,11 @@ def test_our_own_statements_are_recognised_in_pg_stat_statements_as_they_appear_
         "deallocate mlflow_exporter_explain",
     ]
     assert {classify(text).operation for text in texts} == {"exporter"}
+
+
+def test_a_comment_of_one_endless_word_takes_no_time() -> None:
+    text = "SELECT runs.run_uuid FROM runs /* " + "x" * 29_000 + " */"
+    started = time.monotonic()
+    assert obstacle(slow(text)) is None
+    # 10 s where it takes the square of its length.
+    assert time.monotonic() - started < 1
