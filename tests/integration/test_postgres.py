@@ -45,6 +45,27 @@ OPTIONAL = {
     "mlflow_db_slow_statement_calls_total",
     "mlflow_db_slow_statement_info",
     "mlflow_db_slow_statement_seconds_total",
+    "mlflow_db_wal_sync_seconds_total",  # track_wal_io_timing is off
+    "mlflow_db_wal_write_seconds_total",
+    "mlflow_db_table_analyze_age_seconds",
+    "mlflow_db_table_vacuum_age_seconds",
+    "mlflow_db_standby_lag_bytes",  # neither standby nor slot, and itself no replica
+    "mlflow_db_standby_lag_seconds",
+    "mlflow_db_replication_slot_retained_bytes",
+    "mlflow_db_replica_conflicts_total",
+    "mlflow_db_replica_lag_bytes",
+    "mlflow_db_replica_lag_seconds",
+    "mlflow_db_replica_receiving",
+}
+# What only later majors count.
+SINCE = {
+    14: {
+        "mlflow_db_wal_buffers_full_total",
+        "mlflow_db_wal_full_page_images_total",
+        "mlflow_db_wal_syncs_total",
+        "mlflow_db_wal_writes_total",
+    },
+    16: {"mlflow_db_io_bytes_total", "mlflow_db_io_fsyncs_total", "mlflow_db_io_seconds_total"},
 }
 
 
@@ -115,7 +136,9 @@ def test_every_query_answers_for_a_role_with_pg_monitor_and_the_documented_grant
             assert [reasons(reading) for reading in readings] == [{}, {}]
             given = {sample.metric.name for sample in lane.samples(readings[-1])}
             missing = {metric.name for metric in lane.metrics} - given
-            assert missing <= OPTIONAL | ({"mlflow_db_statements_evicted_total"} if major == 13 else set())
+            later = {name for first, names in SINCE.items() if major < first for name in names}
+            assert missing <= OPTIONAL | later
+            assert not given & later
             assert value(lane, readings[-1], "mlflow_db_up") == 1.0
     finally:
         server.drop("matrix")
@@ -333,3 +356,70 @@ def test_behind_a_transaction_pooler_all_is_read_and_its_clients_can_write(own: 
     assert failures == []
     assert len(readings) > 5
     assert [reasons(reading) for reading in readings if reasons(reading)] == []
+
+
+def test_a_hung_scrape_long_after_the_last_one_keeps_the_connection(
+    own: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lane_to(own.dsn("exporter", "mlflow")) as lane:
+        read(lane)
+        ((pid,),) = own.execute("select pid from pg_stat_activity where application_name = 'mlflow-exporter'")
+        # As if the last scrape were longer ago than a silent socket is kept.
+        monkeypatch.setattr("exporter.sources.postgres.SILENCE_SECONDS", 1.0)
+        until = time.monotonic() + 1.2
+        wait_for(lambda: time.monotonic() > until, "time to pass")
+        own.pause()
+        assert reasons(read(lane, 0.4))["database"] is Reason.TIMEOUT
+        own.resume()
+        assert reasons(settled(lane)) == {}
+        assert own.execute("select pid from pg_stat_activity where application_name = 'mlflow-exporter'") == [
+            (pid,)
+        ]
+
+
+def test_functions_that_mlflows_owner_defines_do_not_run_as_our_role(database: tuple[Postgres, str]) -> None:
+    """He owns the database and its schema: each of these would be found before or instead of Postgres' own."""
+    server, name = database
+    server.execute("CREATE TABLE seen (who text)", dbname=name, user="mlflow")
+    server.execute("GRANT INSERT ON seen TO public", dbname=name, user="mlflow")
+    body = "LANGUAGE plpgsql AS $$ begin insert into seen values (current_user); return {}; end $$"
+    server.execute("CREATE SCHEMA evil", dbname=name, user="mlflow")
+    server.execute("GRANT USAGE ON SCHEMA evil TO public", dbname=name, user="mlflow")
+    for schema in ("evil", "public"):
+        for function, result in (
+            ("set_config(text, text, boolean) returns text", "$2"),
+            ("unnest(text[]) returns setof text", ""),
+            ("current_setting(text) returns text", "'on'"),
+        ):
+            server.execute(
+                f"CREATE FUNCTION {schema}.{function} {body.format(result).replace('return ;', 'return;')}",
+                dbname=name,
+                user="mlflow",
+            )
+    server.execute(f"ALTER DATABASE {name} SET search_path = evil, public, pg_catalog")
+    with lane_to(server.dsn("exporter", name)) as lane:
+        assert reasons(read(lane)) == {}
+        assert reasons(read(lane)) == {}
+    assert server.execute("SELECT * FROM public.seen", dbname=name) == []
+
+
+def test_remedies_are_exact(database: tuple[Postgres, str]) -> None:
+    server, name = database
+    server.execute("CREATE SCHEMA hidden", dbname=name)
+    server.execute("ALTER EXTENSION pg_stat_statements SET SCHEMA hidden", dbname=name)
+    with lane_to(server.dsn("exporter", name)) as lane:
+        assert read(lane).outcomes["statements"].remedy == 'GRANT USAGE ON SCHEMA "hidden" TO "exporter";'
+    server.execute("DROP EXTENSION pg_stat_statements", dbname=name)
+    server.execute(
+        "CREATE EXTENSION pg_stat_statements VERSION '1.8'", dbname=name
+    )  # as pg_upgrade leaves it
+    with lane_to(server.dsn("exporter", name)) as lane:
+        assert (
+            read(lane).outcomes["statements"].remedy.startswith("ALTER EXTENSION pg_stat_statements UPDATE;")
+        )
+    server.execute("ALTER ROLE exporter CONNECTION LIMIT 0")
+    try:
+        with lane_to(server.dsn("exporter", name)) as lane:
+            assert read(lane).outcomes["database"].remedy == "ALTER ROLE exporter CONNECTION LIMIT 4;"
+    finally:
+        server.execute("ALTER ROLE exporter CONNECTION LIMIT -1")
