@@ -211,7 +211,7 @@ class LoadSampler:
             self._drain(link, self._ticket, deadline)
         text = queries.sql("load", 0)
         assert text is not None
-        self._ticket = link.submit(NAME, text, (), Limits(STATEMENT_SECONDS, "pg_catalog"))
+        self._ticket = link.submit(NAME, text, (), Limits(STATEMENT_SECONDS))
         return link.wait(self._ticket, deadline)
 
     def _connected(self, now: float) -> Link:

@@ -281,6 +281,49 @@ def test_parallel_workers_are_load_of_their_leaders_operation(database: Postgres
     assert sum(of(average, "load_seconds").values()) == pytest.approx(3, rel=0.1)
 
 
+def test_a_session_in_its_commit_is_the_operation_commit() -> None:
+    with Postgres(15) as own:
+        own.create_mlflow()
+        # A standby that never comes: what a slow disk makes of a commit, for as long as the test likes.
+        own.configure({"synchronous_standby_names": "nobody"})
+        own.execute("select pg_reload_conf()")
+        with (
+            own.connect("mlflow", "mlflow") as session,
+            sampled(own.dsn("exporter", "mlflow"), 0.1) as loop,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            shown = "show synchronous_standby_names"
+            wait_for(lambda: session.execute(shown).fetchall() == [("nobody",)], "the setting")
+            session.execute("begin")
+            session.execute("insert into experiment_tags (key, value, experiment_id) values ('a', 'b', 0)")
+            commit = pool.submit(session.execute, "COMMIT")
+            query = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'"
+            wait_for(lambda: own.execute(query) == [(1,)], "a commit that waits")
+            average, _ = grown(loop, 2)
+            session.cancel_safe(timeout=5)
+            commit.result(10)
+    assert of(average, "load_operation_seconds") == {("commit", "mlflow"): pytest.approx(1, rel=0.1)}
+    assert of(average, "load_seconds") == {("ipc", "mlflow"): pytest.approx(1, rel=0.1)}
+
+
+def test_a_pipeline_that_waits_for_python_is_no_work_of_the_database(database: Postgres) -> None:
+    """What psycopg 3 does between two rows of executemany: active, and waiting for the next message."""
+    with (
+        database.connect("mlflow", "mlflow") as session,
+        sampled(database.dsn("exporter", "mlflow"), 0.1) as loop,
+    ):
+        session.pgconn.enter_pipeline_mode()
+        session.pgconn.send_query_params(b"INSERT INTO metrics (key) SELECT 'x' WHERE false", None)
+        session.pgconn.send_flush_request()
+        session.pgconn.flush()
+        query = "select wait_event from pg_stat_activity where usename = 'mlflow' and state = 'active'"
+        wait_for(lambda: database.execute(query) == [("ClientRead",)], "the server to wait for more")
+        average, _ = grown(loop, 2)
+        session.close()
+    assert of(average, "load_seconds") == {("client", "mlflow"): pytest.approx(1, rel=0.1)}
+    assert of(average, "load_operation_seconds") == {}
+
+
 def ours(server: Postgres) -> int:
     ((count,),) = server.execute(
         "select count(*) from pg_stat_activity where application_name = 'mlflow-exporter'"
