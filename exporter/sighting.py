@@ -175,6 +175,8 @@ def _backend(proc: Path, server: Server, environ: Mapping[str, str] | None, name
     if not uri:
         return None
     backend = backend_of(uri, processes.cwd(proc, server.head.stat.pid))
+    if backend.dialect == "sqlite" and _elsewhere(proc, server.head.stat.pid, "mnt"):
+        return replace(backend, path="")  # the same path is another file here
     return with_libpq_environment(backend, environ or {}, user_name(server.owner))
 
 
@@ -196,13 +198,21 @@ def _problems(proc: Path, server: Server, backend: Backend | None, named: bool) 
         elif backend is None:
             yield "Its command line does not name the backend store: set database.dsn."
     if backend and backend.dialect == "sqlite" and not backend.path:
-        yield "Its SQLite file is in memory, or in a directory that cannot be read: nothing of it is measured."
-    ours, its = (processes.namespace(proc, one, "net") for one in ("self", pid))
-    if ours and its and ours != its:
+        yield (
+            "Its SQLite file is in memory, in a directory that cannot be read, or in a container's own files: "
+            "nothing of it is measured."
+        )
+    if _elsewhere(proc, pid, "net"):
         yield (
             f"The server runs in another network namespace, as containers do, so that port {server.listener.port} "
             "may not be reachable from here: set server.url and database.dsn to addresses that are."
         )
+
+
+def _elsewhere(proc: Path, pid: int, kind: str) -> bool:
+    """Say whether a process is known to be in another namespace of that kind than we are."""
+    ours, its = (processes.namespace(proc, one, kind) for one in ("self", pid))
+    return bool(ours and its and ours != its)
 
 
 def _reachable(address: Address) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exporter.collectors.tables import TABLES
 from exporter.metric import Metric, gauge
 from exporter.sql import SqlCollector
 
@@ -13,6 +14,7 @@ def _table(stem: str, help: str, column: str, unit: str = "") -> Metric:
 class Vacuum(SqlCollector):
     name = "vacuum"
     queries = ("vacuum",)
+    params = (list(TABLES),)
     needs_store = True
     metrics = (
         _table(

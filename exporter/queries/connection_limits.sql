@@ -14,6 +14,6 @@ select current_setting('max_connections')::int as mlflow_db_connections_limit,
          as mlflow_db_role_connections,
        nullif(r.rolconnlimit, -1) as mlflow_db_role_connections_limit
 from pg_database d
-left join pg_class c on c.oid = to_regclass('alembic_version')
+left join pg_class c on c.relnamespace = {store_oid} and c.relname = 'alembic_version'
 left join pg_roles r on r.oid = c.relowner
 where d.datname = current_database()

@@ -3,7 +3,9 @@
 -- statements in one read-only transaction; what they hand on is local to it, so a pooler keeps nothing.
 -- 0.4 ms a statement of search_runs. A DO block, since the extended protocol would bind NULLs as the parameters of
 -- EXPLAIN and plan for those.
-select set_config('mlflow_exporter.texts', array_to_json($1::text[])::text, true) as mlflow_db_plan_texts
+-- MLflow's texts name its tables alone, so here, and here only, its schema is searched.
+select set_config('search_path', 'pg_catalog, ' || {store_literal} || ', pg_temp', true),
+       set_config('mlflow_exporter.texts', array_to_json($1::text[])::text, true) as mlflow_db_plan_texts
 ;
 -- mlflow-exporter
 do $do$

@@ -3,7 +3,9 @@
 -- statements in one read-only transaction; what they hand on is local to it, so a pooler keeps nothing.
 -- Before 16 there is no EXPLAIN (GENERIC_PLAN), only a prepared statement, which outlives a rollback: whatever
 -- happens between PREPARE and DEALLOCATE, a timeout too, is caught here in the one statement that made it.
-select set_config('mlflow_exporter.texts', array_to_json($1::text[])::text, true) as mlflow_db_plan_texts,
+-- MLflow's texts name its tables alone, so here, and here only, its schema is searched.
+select set_config('search_path', 'pg_catalog, ' || {store_literal} || ', pg_temp', true),
+       set_config('mlflow_exporter.texts', array_to_json($1::text[])::text, true) as mlflow_db_plan_texts,
        set_config('plan_cache_mode', 'force_generic_plan', true)
 ;
 -- mlflow-exporter

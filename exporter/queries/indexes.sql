@@ -5,6 +5,6 @@ select t.relname::text as "table",
 from pg_index x
 join pg_class t on t.oid = x.indrelid
 join pg_class i on i.oid = x.indexrelid
-where t.oid = any (array(select to_regclass(n) from unnest($1::text[]) n))
+where t.relnamespace = {store_oid} and t.relname = any ($1::text[]::name[])
 order by 1, 2
 limit 80 -- indexes that an operator adds count too; a schema with hundreds of them does not flood us

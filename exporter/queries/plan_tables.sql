@@ -24,6 +24,6 @@ select c.relname::text as "table",
        ), '[]')::text as indexes
 from pg_class c
 where c.relkind in ('r', 'p')
-  and c.relnamespace = (select relnamespace from pg_class where oid = to_regclass('alembic_version'))
+  and c.relnamespace = {store_oid}
 order by 1
 limit 300

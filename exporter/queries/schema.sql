@@ -2,7 +2,7 @@
 -- name. From the catalogs alone: no lock on a table, and the same cost at any size. `building`: CREATE INDEX
 -- CONCURRENTLY is at work on it, or on one that our role may not see. Bytes are as of the last VACUUM or ANALYZE;
 -- to ask the file system would lock the index. 61 indexes: 6 ms, 689 blocks, all of the catalogs.
-select (select version_num::text from alembic_version limit 1) as revision,
+select (select version_num::text from {store}.alembic_version limit 1) as revision,
        t.relname::text as "table",
        i.relname::text as name,
        keys.columns,
@@ -24,5 +24,5 @@ cross join lateral (
   join pg_opclass o on o.oid = k.class -- key columns have a class, INCLUDE columns none
   left join pg_attribute a on a.attrelid = x.indrelid and a.attnum = k.attribute and k.attribute > 0
 ) keys
-where t.oid = any (array(select to_regclass(n) from unnest($1::text[]) n))
+where t.relnamespace = {store_oid} and t.relname = any ($1::text[]::name[])
 order by 2, 3

@@ -19,7 +19,7 @@ with wanted (name) as (
             filter (where s.setrole = 0 or s.setrole = owner.relowner))[1] as given,
          bool_or(r.rolname = session_user) as hides
   from pg_db_role_setting s
-  left join pg_class owner on owner.oid = to_regclass('alembic_version')
+  left join pg_class owner on owner.relnamespace = {store_oid} and owner.relname = 'alembic_version'
   left join pg_roles r on r.oid = s.setrole
   cross join unnest(s.setconfig) pair
   where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))

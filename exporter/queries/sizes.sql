@@ -4,4 +4,4 @@ select c.relname::text as "table",
        pg_table_size(c.oid) as mlflow_db_table_bytes,
        pg_indexes_size(c.oid) as mlflow_db_table_index_bytes
 from pg_class c
-where c.oid = any (array(select to_regclass(t) from unnest($1::text[]) t))
+where c.relnamespace = {store_oid} and c.relname = any ($1::text[]::name[])

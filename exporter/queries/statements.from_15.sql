@@ -10,4 +10,4 @@ select count(*) as mlflow_db_statements_tracked,
                                   shared_blks_hit, shared_blks_read, temp_blks_read + temp_blks_written, wal_bytes,
                                   blk_read_time + blk_write_time + temp_blk_read_time + temp_blk_write_time]::float8[])
                   filter (where dbid = here.oid)) as counts
-from pg_stat_statements(false), (select oid from pg_database where datname = current_database()) as here
+from {statements}.pg_stat_statements(false), (select oid from pg_database where datname = current_database()) as here

@@ -6,4 +6,4 @@ select current_setting('pg_stat_statements.max')::int as mlflow_db_statements_li
        extract(epoch from pg_postmaster_start_time())::float8 as server_started,
        extract(epoch from stats_reset)::float8 as reset,
        dealloc as mlflow_db_statements_evicted_total
-from pg_stat_statements_info
+from {statements}.pg_stat_statements_info

@@ -6,13 +6,13 @@ select (select c.reltuples * s.most_common_freqs[1]
         from pg_class c
         join pg_namespace n on n.oid = c.relnamespace
         join pg_stats s on s.schemaname = n.nspname and s.tablename = 'runs' and s.attname = 'experiment_id'
-        where c.oid = to_regclass('runs') and c.reltuples > 0 and not s.inherited
+        where c.relnamespace = {store_oid} and c.relname = 'runs' and c.reltuples > 0 and not s.inherited
           and s.most_common_freqs[1] >= 0.005)::float8
          as mlflow_store_largest_experiment_runs,
        (select c.reltuples * s.most_common_freqs[1]
         from pg_class c
         join pg_namespace n on n.oid = c.relnamespace
         join pg_stats s on s.schemaname = n.nspname and s.tablename = 'metrics' and s.attname = 'run_uuid'
-        where c.oid = to_regclass('metrics') and c.reltuples > 0 and not s.inherited
+        where c.relnamespace = {store_oid} and c.relname = 'metrics' and c.reltuples > 0 and not s.inherited
           and s.most_common_freqs[1] >= 0.005)::float8
          as mlflow_store_largest_run_points

@@ -6,7 +6,7 @@
 -- 109 ms, 20,408 and 1,661. Ten keys with 20,000 points or more in that minute: 100 ms and 7,000 blocks more.
 with running as materialized (
   select run_uuid
-  from runs
+  from {store}.runs
   where status = 'RUNNING' and lifecycle_stage = 'active'
   order by start_time desc nulls last
   limit 200
@@ -15,7 +15,7 @@ with running as materialized (
   from running r
   cross join lateral (
     select few.key, few.step, few.timestamp
-    from (select key, step, timestamp from latest_metrics where run_uuid = r.run_uuid limit 500) few
+    from (select key, step, timestamp from {store}.latest_metrics where run_uuid = r.run_uuid limit 500) few
     order by few.step desc, few.timestamp desc
     limit 1
   ) l
@@ -31,7 +31,7 @@ with running as materialized (
     select count(*) as points, min(timestamp) as first
     from (
       select run_uuid, timestamp
-      from metrics
+      from {store}.metrics
       where key = k.key and timestamp > k.until - 60000 and timestamp <= k.until
       order by timestamp desc
       limit 20000
@@ -43,5 +43,5 @@ with running as materialized (
 select (select count(*) from latest) as mlflow_store_logging_runs,
        (select max(rate)::float8 from fastest) as mlflow_store_fastest_run_points_per_second,
        (select max(p.params) from running r cross join lateral (
-          select count(*) as params from (select from params where run_uuid = r.run_uuid limit 1001) few
+          select count(*) as params from (select from {store}.params where run_uuid = r.run_uuid limit 1001) few
         ) p) as mlflow_store_max_params_per_run

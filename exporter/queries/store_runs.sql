@@ -3,4 +3,4 @@
 -- (Here and in the other store_*.sql: Postgres 15, all in memory, median of five, on a busy machine of four cores.)
 select count(*) filter (where status = 'RUNNING' and lifecycle_stage = 'active') as mlflow_store_running_runs,
        count(*) filter (where lifecycle_stage = 'deleted') as mlflow_store_deleted_runs
-from runs
+from {store}.runs

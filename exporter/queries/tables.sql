@@ -12,4 +12,4 @@ select c.relname::text as "table",
          as mlflow_db_table_rows_hot_updated_total,
        pg_stat_get_tuples_deleted(c.oid) as mlflow_db_table_rows_deleted_total
 from pg_class c
-where c.oid = any (array(select to_regclass(t) from unnest($1::text[]) t))
+where c.relnamespace = {store_oid} and c.relname = any ($1::text[]::name[])

@@ -1,4 +1,4 @@
--- When MLflow's tables were last vacuumed and analysed, by hand or by autovacuum, and what has come since; takes no
+-- When MLflow's tables ($1) were last vacuumed and analysed, by hand or by autovacuum, and what has come since; takes no
 -- lock on them. Tables that are only inserted into have no dead rows: what came since is all that shows.
 select c.relname::text as "table",
        extract(epoch from clock_timestamp()
@@ -10,9 +10,4 @@ select c.relname::text as "table",
        pg_stat_get_ins_since_vacuum(c.oid) as mlflow_db_table_rows_inserted_since_vacuum,
        pg_stat_get_mod_since_analyze(c.oid) as mlflow_db_table_rows_changed_since_analyze
 from pg_class c
-where c.oid = any (array(
-  select to_regclass(t) from unnest(array[
-    'experiments', 'runs', 'metrics', 'latest_metrics', 'params', 'tags', 'inputs', 'logged_models',
-    'trace_info', 'trace_tags', 'trace_request_metadata', 'spans', 'assessments', 'model_versions'
-  ]) t
-))
+where c.relnamespace = {store_oid} and c.relname = any ($1::text[]::name[])

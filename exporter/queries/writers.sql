@@ -4,14 +4,14 @@
 -- is not read.
 with newest as materialized (
   select run_uuid, experiment_id, user_id, status, start_time
-  from runs
+  from {store}.runs
   where status = 'RUNNING' or start_time >= $1::bigint
   order by start_time desc nulls last
   limit 500
 ), chosen as (
   select * from newest
   union
-  select run_uuid, experiment_id, user_id, status, start_time from runs where run_uuid = any($2::text[])
+  select run_uuid, experiment_id, user_id, status, start_time from {store}.runs where run_uuid = any($2::text[])
 )
 select r.run_uuid::text as run, left(e.name, 300)::text as experiment, r.experiment_id::int as experiment_id,
        r.status::text as status, r.start_time::bigint as started,
@@ -20,14 +20,14 @@ select r.run_uuid::text as run, left(e.name, 300)::text as experiment, r.experim
        left(t.tags ->> 'mlflow.source.git.commit', 300)::text as "commit",
        m.keys::int as keys, m.steps::float8 as mlflow_db_writer_steps, m.last::bigint as last
 from chosen r
-left join experiments e using (experiment_id)
+left join {store}.experiments e using (experiment_id)
 left join lateral (
   select json_object_agg(key, left(value, 300)) as tags
-  from tags
+  from {store}.tags
   where tags.run_uuid = r.run_uuid and key in ('mlflow.user', 'mlflow.source.name', 'mlflow.source.git.commit')
 ) t on true
 left join lateral (
   select count(*) as keys, sum(step + 1) as steps, max("timestamp") as last
-  from latest_metrics
+  from {store}.latest_metrics
   where latest_metrics.run_uuid = r.run_uuid
 ) m on true

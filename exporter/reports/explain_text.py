@@ -31,8 +31,9 @@ def failed(problem: Problem) -> str:
 def _lines(report: Report) -> Iterator[str]:
     yield f"WHERE THE TIME GOES, watched for {report.seconds:.0f} s (Postgres {report.version})"
     where = report.where
-    workers = "" if where.cpu_seconds is None else f", CPU of the workers {duration(where.cpu_seconds)}"
-    yield f"  SQL of MLflow {duration(where.sql_seconds)}{workers}"
+    if where.sql_seconds is not None:
+        workers = "" if where.cpu_seconds is None else f", CPU of the workers {duration(where.cpu_seconds)}"
+        yield f"  SQL of MLflow {duration(where.sql_seconds)}{workers}"
     yield from paragraph(where.says)
     yield ""
     planned = list(_worth([one for one in report.statements if one.reads is not None]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from exporter.reports.writers import Writers, writers
 from exporter.slowest import LIST, Slow, obstacle, since
 from exporter.sources.facts import MONITOR, Facts, quoted
 
+# How sessions of the database's own machine are shown.
+LOCAL = re.compile(r"(?:socket|127\..*|::1)\Z")
 # Below it a tracking server is idle, and a share of nothing says nothing.
 IDLE = 0.02
 # Of what cannot be planned, writes above all, so many are named.
@@ -42,12 +45,12 @@ class Problem:
 class Where:
     """Where the server's time went: seconds in SQL, CPU seconds of its workers, and what follows.
 
-    `cpu_seconds` is None where no worker runs on this machine; then the share is of the time in which transactions
-    were open, and is more than the truth. `share` is None where there was too little to tell; `helps` is false
-    where sparing SQL would not be felt.
+    `sql_seconds` is None where statements could not be read. `cpu_seconds` is None where no worker runs on this
+    machine; then the share is of the time in which transactions were open, and is more than the truth. `share` is
+    None where there was too little to tell; `helps` is false where sparing SQL would not be felt.
     """
 
-    sql_seconds: float
+    sql_seconds: float | None
     cpu_seconds: float | None
     busiest_worker: float | None
     share: float | None
@@ -102,7 +105,10 @@ class Report:
 def report_of(seen: Watch) -> Report:
     """Draw the conclusions; pure."""
     assert seen.facts is not None
-    recent = since(seen.before, seen.after)
+    # Without the first reading nothing is known of the while.
+    recent = dict.fromkeys(seen.after, (0, 0.0))
+    if "statements" not in seen.problems:
+        recent = since(seen.before, seen.after)
     problems = [Problem.of(subject, error) for subject, error in seen.problems.items()]
     if seen.hidden and not seen.after:
         role = quoted(seen.facts.role)
@@ -115,15 +121,17 @@ def report_of(seen: Watch) -> Report:
     return Report(
         seen.seconds,
         seen.facts.version,
-        where(seen, sum(used for _, used in recent.values())),
+        where(seen, None if "statements" in seen.problems else sum(used for _, used in recent.values())),
         tuple(_statements(seen, seen.facts, recent)),
         found,
         tuple(problems),
     )
 
 
-def where(seen: Watch, sql: float) -> Where:
+def where(seen: Watch, sql: float | None) -> Where:
     """Compare SQL with what else the server did, and say whether sparing SQL would be felt."""
+    if sql is None:
+        return Where(None, None, None, None, True, "Without statistics of statements it cannot be told.")
     if seen.cpu is not None:
         cpu = sum(seen.cpu.values())
         busiest = max(seen.cpu.values()) / seen.seconds
@@ -146,8 +154,7 @@ def _verdict(share: float | None, busiest: float | None, hosts: int) -> tuple[bo
             "MLflow did next to nothing meanwhile: repeat it under its usual load, or with a longer --for.",
         )
     of = "of the workers' busy time" if busiest is not None else "of the time of open transactions, at most"
-    # Less than 1 % is not 0 %.
-    part = f"SQL is {max(share, 0.01):.0%} {of}" if share >= 0.01 else f"SQL is less than 1% {of}"
+    part = f"SQL is {share:.0%} {of}" if share >= 0.01 else f"SQL is less than 1% {of}"
     shared = (
         " SQL of servers on other machines counts too, so the true share is smaller." if hosts > 1 else ""
     )
@@ -165,7 +172,8 @@ def _verdict(share: float | None, busiest: float | None, hosts: int) -> tuple[bo
 
 def _hosts(seen: Watch) -> int:
     """Count the machines from which sessions of the database come."""
-    return len({row["address"] for sample in seen.sessions for row in sample})
+    addresses = {str(row["address"]) for sample in seen.sessions for row in sample}
+    return len({"here" if LOCAL.match(one) else one for one in addresses})
 
 
 def _statements(seen: Watch, facts: Facts, recent: dict[Slow, tuple[int, float]]) -> list[Explained]:

@@ -59,17 +59,15 @@ class Watch:
 
 def watch(source: PostgresSource, discovery: Discovery, seconds: float) -> Watch:
     """Read for that long; raises SourceError where the database cannot be read at all."""
+    at_first, started = _cpu(discovery), time.monotonic()
     seen = Watch(began=int(time.time() * 1000))
-    started = time.monotonic()
     seen.before, first = _end(seen, source, [])
-    at_first = _cpu(discovery)
     while (left := started + seconds - time.monotonic()) > 0:
         time.sleep(min(1.0, left))
         _glance(seen, source, discovery)
+    at_last, seen.seconds = _cpu(discovery), time.monotonic() - started
     seen.after, last = _end(seen, source, [str(row["run"]) for row in first], plan=True)
-    seen.seconds = time.monotonic() - started
     seen.writers = (first, last)
-    at_last = _cpu(discovery)
     if at_last:
         seen.cpu = {one: used - (at_first or {}).get(one, 0.0) for one, used in at_last.items()}
     return seen
@@ -104,6 +102,9 @@ def _end(
 def _plan(seen: Watch, session: PostgresSession, found: list[Slow]) -> None:
     chosen = [slow for slow in found if not obstacle(slow)][:PLANNED]
     if not chosen:
+        return
+    seen.attempt("plans", session.facts.require_planning)
+    if "plans" in seen.problems:
         return
     rows = seen.attempt("plans", lambda: session.ask("explain", [slow.text for slow in chosen]))
     if rows:

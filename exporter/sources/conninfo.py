@@ -87,6 +87,11 @@ class Target:
         host = options.get("host") or options.get("hostaddr") or "localhost"
         return f"{options.get('user', '')}@{host}:{options.get('port', '5432')}/{options.get('dbname', '')}"
 
+    def exact(self, error: SourceError) -> SourceError:
+        """Return an error whose remedy names our role where it says `{role}`."""
+        role = dict(self.options).get("user", "the exporter's role")
+        return SourceError(error.reason, error.detail, error.remedy.replace("{role}", role))
+
     def conninfo(self) -> bytes:
         """Return what libpq takes, with the password in it; raises SourceError where that cannot be read."""
         password = self._password()

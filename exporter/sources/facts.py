@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from exporter.collector import Reason, SourceError
 
 MONITOR = "GRANT pg_monitor TO {role};"
+EXTENSION = "CREATE EXTENSION pg_stat_statements;  -- once in MLflow's database, as its owner or a superuser"
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """`store_schema` and `statements_schema` are empty where MLflow's tables or the extension are not there.
 
-    `sees_all`: our role may see other roles' sessions and statements. `store_visible`: it may use MLflow's schema.
+    `sees_all`: our role may see other roles' sessions and statements. `store_visible`, `statements_visible`: it may
+    use those schemas.
     """
 
     version_num: int
@@ -22,10 +24,13 @@ class Facts:
     in_recovery: bool
     database: str
     role: str
+    superuser: bool
     sees_all: bool
+    store_oid: int
     store_schema: str
     store_visible: bool
     statements_schema: str
+    statements_visible: bool
 
     @classmethod
     def from_row(cls, row: Mapping[str, object]) -> Facts:
@@ -35,21 +40,42 @@ class Facts:
             in_recovery=bool(row["in_recovery"]),
             database=str(row["database"]),
             role=str(row["role"]),
+            superuser=bool(row["superuser"]),
             sees_all=bool(row["sees_all"]),
+            store_oid=int(str(row["store_oid"] or 0)),
             store_schema=str(row["store_schema"] or ""),
             store_visible=bool(row["store_visible"]),
             statements_schema=str(row["statements_schema"] or ""),
+            statements_visible=bool(row["statements_visible"]),
         )
 
     @property
     def major(self) -> int:
         return self.version_num // 10_000
 
-    @property
-    def search_path(self) -> str:
-        """The only schemas in which our queries look; pg_catalog first, so that nobody's table hides a catalog."""
-        schemas = [schema for schema in (self.statements_schema, self.store_schema) if schema]
-        return ", ".join(["pg_catalog", *(quoted(schema) for schema in schemas)])
+    def filled(self, text: bytes) -> bytes:
+        """Put this server's schemas into a query, which may name them `{store}.runs` or `{statements}.…`.
+
+        `{store_oid}` is for questions to the catalogs (0 where there is none), `{store_literal}` the quoted name as
+        a string. Raises SourceError where the query needs a schema that is not there or not for us.
+        """
+        if b"{store}" in text or b"{store_literal}" in text:
+            self.require_store()
+        if b"{statements}" in text:
+            self.require_statements()
+        literal = "'" + quoted(self.store_schema).replace("'", "''") + "'"
+        for placeholder, value in (
+            (b"{store_oid}", str(self.store_oid)),
+            (b"{store_literal}", literal),
+            (b"{store}", quoted(self.store_schema)),
+            (b"{statements}", quoted(self.statements_schema)),
+        ):
+            text = text.replace(placeholder, value.encode())
+        return text
+
+    def exact(self, error: SourceError) -> SourceError:
+        """Return an error whose remedy names our own role where it says `{role}`."""
+        return SourceError(error.reason, error.detail, error.remedy.replace("{role}", quoted(self.role)))
 
     def require_store(self) -> None:
         """Raise SourceError where MLflow's tables are not there or not within reach."""
@@ -60,11 +86,33 @@ class Facts:
                 "Name MLflow's database in database.dsn, or start the tracking server once to make its tables.",
             )
         if not self.store_visible:
+            raise self._no_usage(self.store_schema)
+
+    def require_statements(self) -> None:
+        """Raise SourceError where pg_stat_statements is not in this database or not within reach."""
+        if not self.statements_schema:
             raise SourceError(
-                Reason.PERMISSION,
-                f"role {self.role} may not use schema {self.store_schema}",
-                f"GRANT USAGE ON SCHEMA {quoted(self.store_schema)} TO {quoted(self.role)};",
+                Reason.UNSUPPORTED, f"database {self.database} has no extension pg_stat_statements", EXTENSION
             )
+        if not self.statements_visible:
+            raise self._no_usage(self.statements_schema)
+
+    def require_planning(self) -> None:
+        """Raise SourceError where to plan MLflow's texts could run functions of its schema with great rights."""
+        self.require_store()
+        if self.superuser:
+            raise SourceError(
+                Reason.UNSUPPORTED,
+                f"role {self.role} is a superuser, and planning may run what MLflow's schema defines",
+                "Give the exporter a role of its own; see Rights in the README.",
+            )
+
+    def _no_usage(self, schema: str) -> SourceError:
+        return SourceError(
+            Reason.PERMISSION,
+            f"role {self.role} may not use schema {schema}",
+            f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {quoted(self.role)};",
+        )
 
 
 def quoted(identifier: str) -> str:

@@ -22,28 +22,33 @@ FACTS = Query("facts")
 class PostgresSession:
     """The answers of one scrape, as they arrive."""
 
-    def __init__(
-        self, source: PostgresSource, link: Link, facts: Facts, round_trip: float, deadline: float
-    ) -> None:
+    def __init__(self, link: Link, facts: Facts, round_trip: float, deadline: float) -> None:
         self.facts = facts
         self.round_trip = round_trip
-        self._source = source
         self._link = link
         self._deadline = deadline
         self._tickets: dict[str, Ticket] = {}
+        self._refused: dict[str, SourceError] = {}
         self._asked = 0
 
     def submit(self, wanted: Sequence[Query]) -> None:
         for query in wanted:
-            text = queries.sql(query.name, self.facts.major)
             # Two collectors may want the same one.
-            if text is not None and query.name not in self._tickets:
-                self._tickets[query.name] = self._send(query, text)
+            if query.name in self._tickets or query.name in self._refused:
+                continue
+            try:
+                if ticket := self._send(query):
+                    self._tickets[query.name] = ticket
+            except SourceError as error:
+                if error.reason is Reason.UNREACHABLE:
+                    raise
+                self._refused[query.name] = error
 
     def rows(self, query: str) -> Sequence[Row]:
         """Return the rows of a query of this scrape; none where this server's version has no such query."""
-        ticket = self._tickets.get(query)
-        return [] if ticket is None else self._link.wait(ticket, self._deadline)
+        if query in self._refused:
+            raise self._refused[query]
+        return self._answer(self._tickets.get(query))
 
     def ask(self, query: str, *params: object) -> Sequence[Row]:
         """Run one more query in a round trip of its own.
@@ -55,13 +60,22 @@ class PostgresSession:
             raise SourceError(
                 Reason.BUSY, f"{query}: this scrape has had its {FOLLOW_UPS} further round trips"
             )
-        text = queries.sql(query, self.facts.major)
-        return [] if text is None else self._link.wait(self._send(Query(query, params), text), self._deadline)
+        return self._answer(self._send(Query(query, params)))
 
-    def _send(self, query: Query, text: bytes) -> Ticket:
+    def _answer(self, ticket: Ticket | None) -> Sequence[Row]:
+        try:
+            return [] if ticket is None else self._link.wait(ticket, self._deadline)
+        except SourceError as error:
+            raise self.facts.exact(error) from None
+
+    def _send(self, query: Query) -> Ticket | None:
+        text = queries.sql(query.name, self.facts.major)
+        if text is None:
+            return None
         left = max(0.0, self._deadline - time.monotonic())
-        limits = Limits(min(query.timeout, left), self.facts.search_path)
-        return self._link.submit(query.name, text, query.params, limits)
+        return self._link.submit(
+            query.name, self.facts.filled(text), query.params, Limits(min(query.timeout, left))
+        )
 
 
 class PostgresSource:
@@ -91,7 +105,7 @@ class PostgresSource:
         ping = self._ask(link, FACTS, deadline)
         session: PostgresSession | None = None
         if self._facts is not None:
-            session = PostgresSession(self, link, self._facts, 0.0, deadline)
+            session = PostgresSession(link, self._facts, 0.0, deadline)
             session.submit(wanted)
         facts = Facts.from_row(link.wait(ping, deadline)[0])
         round_trip = ping.arrived - started
@@ -99,7 +113,7 @@ class PostgresSource:
             # The first scrape of a connection, or the server changed under us: the queries sent with the old
             # facts, if any, are read and dropped by settle(), and sent anew with the right ones.
             self._facts = facts
-            session = PostgresSession(self, link, facts, round_trip, deadline)
+            session = PostgresSession(link, facts, round_trip, deadline)
             session.submit(wanted)
         session.round_trip = round_trip
         return session
@@ -116,9 +130,13 @@ class PostgresSource:
     def _connected(self, deadline: float) -> Link:
         if self._link is None or not self._link.open:
             self._facts = None
+            conninfo = self.target.conninfo()  # first, as a password command may take its time
             now = time.monotonic()
             budget = min(CONNECT_SECONDS, max(0.0, deadline - now) / 2)
-            self._link = connect(self.target.conninfo(), now + budget)
+            try:
+                self._link = connect(conninfo, now + budget)
+            except SourceError as error:
+                raise self.target.exact(error) from None
         return self._link
 
     def _ask(self, link: Link, query: Query, deadline: float) -> Ticket:

@@ -7,15 +7,11 @@ import re
 from exporter.collector import Reason, SourceError
 from exporter.sources.facts import MONITOR
 
-EXTENSION = "CREATE EXTENSION pg_stat_statements;  -- once in MLflow's database, as its owner or a superuser"
 UPDATE = "ALTER EXTENSION pg_stat_statements UPDATE;  -- pg_upgrade leaves the old version's columns"
 PRELOAD = (
     "shared_preload_libraries = 'pg_stat_statements'  -- postgresql.conf or parameter group, then restart"
 )
-STORE = (
-    "GRANT SELECT ON experiments, runs, metrics, latest_metrics, params, tags, alembic_version"
-    " TO the exporter's role;"
-)
+STORE = "GRANT SELECT ON experiments, runs, metrics, latest_metrics, params, tags, alembic_version TO {role};"
 
 # SQLSTATE, or its class, to a reason; the longest match wins.
 REASONS = {
@@ -44,35 +40,34 @@ def query_error(query: str, sqlstate: str, message: str) -> SourceError:
 
 
 def _remedy(query: str, reason: Reason, sqlstate: str, message: str) -> str:
-    if sqlstate == "55000" and "pg_stat_statements" in message:
-        return PRELOAD
-    if sqlstate == "42703" and query.startswith("statement"):
-        return UPDATE
-    if reason is Reason.UNSUPPORTED and "pg_stat_statements" in message:
-        return EXTENSION
+    """Return what mends it; `{role}` stands for our role, which the session knows."""
+    if query.startswith("statement"):
+        if sqlstate in ("55000", "42704"):  # not prerequisite, or its parameters are unknown
+            return PRELOAD
+        if reason is Reason.UNSUPPORTED:
+            return UPDATE
     if reason is Reason.PERMISSION and query.startswith(("store", "schema")):
         return STORE  # whole, or the next one of these tables would be refused five minutes later
     if reason is Reason.PERMISSION:
         table = re.search(r"(?:table|relation) (\S+)", message)
-        return (
-            f"GRANT SELECT ON {table[1]} TO the exporter's role;"
-            if table
-            else MONITOR.format(role="the exporter's role")
-        )
+        return f"GRANT SELECT ON {table[1]} TO {{role}};" if table else MONITOR
     return ""
 
 
 # The server's own words, for libpq gives no SQLSTATE of a failed connect. In another language than English the
 # reason is `unreachable`, which is true as well.
 CONNECT = (
-    (r"too many (?:clients|connections)|remaining connection slots", Reason.UNREACHABLE,
+    (r"too many connections for role", Reason.UNREACHABLE, "ALTER ROLE {role} CONNECTION LIMIT 4;"),
+    (r"too many connections for database", Reason.UNREACHABLE, "ALTER DATABASE … CONNECTION LIMIT …;"),
+    (r"too many clients|remaining connection slots", Reason.UNREACHABLE,
      "Free connections or raise max_connections; once connected the exporter keeps its connection."),
     (r"password authentication failed|no password supplied|fe_sendauth", Reason.PERMISSION,
      "Set database.password_file or database.dsn to a role and password that may log in."),
     (r"no pg_hba\.conf entry", Reason.PERMISSION, "Add a line for the exporter's host and role to pg_hba.conf."),
-    (r'role ".*" (?:does not exist|is not permitted)', Reason.PERMISSION, "Run `mlflow-exporter grants`."),
+    (r'role ".*" does not exist', Reason.PERMISSION, "CREATE ROLE {role} LOGIN;  -- see Rights in the README"),
+    (r'role ".*" is not permitted', Reason.PERMISSION, "ALTER ROLE {role} LOGIN;"),
     (r'database ".*" does not exist', Reason.UNSUPPORTED, "Name MLflow's database in database.dsn."),
-    (r"permission denied for database", Reason.PERMISSION, "GRANT CONNECT ON DATABASE … TO the exporter's role;"),
+    (r'permission denied for database "(.*?)"', Reason.PERMISSION, r'GRANT CONNECT ON DATABASE "\1" TO {role};'),
     (r"certificate|SSL", Reason.PERMISSION, "Check sslmode and sslrootcert of database.dsn."),
     (r"timeout expired|timed out", Reason.TIMEOUT, ""),
 )  # fmt: skip
@@ -81,8 +76,12 @@ CONNECT = (
 def connect_error(message: str) -> SourceError:
     """Translate libpq's message about a connect that failed; it names host, port and role, never a password."""
     # libpq quotes an option's value that it cannot take, and that may be a password in the wrong place.
-    flat = re.sub(r'(invalid [^"]*value:?) ".*?"', r'\1 "***"', " ".join(message.split()))
+    flat = re.sub(
+        r'(invalid [^"]*value:?) ".*?"',
+        r'\1 "***"',
+        "; ".join(line.strip() for line in message.splitlines() if line.strip()),
+    )
     for pattern, reason, remedy in CONNECT:
-        if re.search(pattern, flat):
-            return SourceError(reason, flat, remedy)
+        if found := re.search(pattern, flat):
+            return SourceError(reason, flat, found.expand(remedy) if found.groups() else remedy)
     return SourceError(Reason.UNREACHABLE, flat)

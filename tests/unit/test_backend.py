@@ -91,3 +91,16 @@ def test_libpq_environment_fills_only_what_the_uri_leaves_open() -> None:
     )
     assert with_libpq_environment(backend_of("postgresql://db/s"), {}, "owner").user == "owner"
     assert with_libpq_environment(backend_of("mysql://db/s"), environ, "owner") == backend_of("mysql://db/s")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://u:p@ssW0rd-tail@db/tracking",  # SQLAlchemy takes ssW0rd-tail@db as the host
+        "postgresql://u%00:x@db/tracking",  # libpq would stop reading at the NUL, before the password
+        "postgresql://u:x%00@db/tracking",
+        "postgresql://u:x@db/tracking?host=evil%00",
+    ],
+)
+def test_what_could_show_a_password_or_cut_what_libpq_is_told_is_no_backend(uri: str) -> None:
+    assert backend_of(uri) == Backend("other")

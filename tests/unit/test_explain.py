@@ -176,6 +176,18 @@ def test_sessions_of_several_machines_are_said_to_share_the_sql() -> None:
     }
     watch.sessions = [[sample | {"address": "10.0.0.1"}, sample | {"address": "10.0.0.2"}]]
     assert "servers on other machines" in report_of(watch).where.says
+    watch.sessions = [[sample | {"address": "127.0.0.1"}, sample | {"address": "socket"}]]
+    assert "servers on other machines" not in report_of(watch).where.says
+
+
+def test_without_statistics_of_statements_no_share_is_made_up() -> None:
+    watch = seen()
+    watch.before = []
+    watch.problems["statements"] = SourceError(Reason.TIMEOUT, "statements_slowest: no answer")
+    report = report_of(watch)
+    assert (report.where.sql_seconds, report.where.share) == (None, None)
+    assert {one.recent_calls for one in report.statements} == {0}
+    assert "cannot be told" in text(report)
 
 
 def test_writes_are_permission_and_a_missing_right_names_the_one_grant() -> None:

@@ -222,6 +222,41 @@ def test_a_slow_collectors_samples_outlive_a_failing_source() -> None:
     assert values["mlflow_db_two", ()] == 2.0
 
 
+def test_a_slow_collector_that_becomes_due_while_others_are_read_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, now = FakeSource(), time.monotonic()
+    with lane_of(source, First(), Slow()) as lane:
+        assert read(lane).outcomes["slow"].reason is None
+
+        def long() -> object:
+            # As if the rest of the reading took until after the minute is over.
+            monkeypatch.setattr("exporter.outcome.time.monotonic", lambda: now + 61)
+            return Session()
+
+        source.opened = long
+        reading = read(lane)
+    assert reading.outcomes["slow"].reason is None
+    assert [sample.value for sample in reading.outcomes["slow"].samples] == [2]
+
+
+def test_a_slow_collector_is_read_as_soon_as_its_source_is_back() -> None:
+    def refuse() -> object:
+        raise SourceError(Reason.TIMEOUT, "no connection before the deadline")
+
+    source = FakeSource(refuse)
+    with lane_of(source, Slow()) as lane:
+        assert [read(lane).outcomes["slow"].reason for _ in range(3)] == [Reason.TIMEOUT] * 3
+        source.opened = Session
+        assert read(lane).outcomes["slow"].reason is None
+
+
+def test_a_scrape_that_comes_to_a_lane_closed_by_a_new_plan_does_not_wait_for_it() -> None:
+    with lane_of(FakeSource(), First()) as lane:
+        lane.close()
+        assert lane.begin(time.monotonic() + FAR) is None
+
+
 def test_a_closed_lane_ends_its_thread_and_closes_its_source() -> None:
     source = FakeSource()
     with lane_of(source, First()) as lane:

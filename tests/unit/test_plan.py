@@ -151,6 +151,24 @@ def test_what_is_told_of_the_databases_machine_is_for_those_who_read_it() -> Non
     assert plan(settings(**told, **without), found()).lanes == plan(settings(**without), found()).lanes
 
 
+def test_the_databases_password_goes_to_no_server_of_another_user() -> None:
+    given = settings(DATABASE_PASSWORD="rotated")
+    assert b"password=rotated" in _conninfo(plan(given, found()))
+    assert b"password=rotated" not in _conninfo(plan(given, found(trusted=False)))
+
+
+def test_a_sqlite_store_without_a_file_is_unsupported() -> None:
+    absence = database(plan(settings(), found(Backend("sqlite"))))
+    assert isinstance(absence, Absence)
+    assert absence.reason is Reason.UNSUPPORTED
+
+
+def _conninfo(of: Plan) -> bytes:
+    target = database(of)
+    assert isinstance(target, Target)
+    return target.conninfo()
+
+
 def test_a_probe_can_be_switched_off() -> None:
     made = plan(settings(PROBES_DATABASE="false", PROBES_VERSION="false"), found())
     assert probes(made).keys() == {"health", "api"}
