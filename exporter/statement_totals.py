@@ -76,12 +76,13 @@ class Totals:
         """Add what was counted since the last reading."""
         if self.last is None or self.last.keys is not now.keys:
             self._track(now.shapes())
-        for shape, counts in deltas(self.last, now):
+        grown = list(deltas(self.last, now))
+        self.last = now  # before they are counted: whatever goes wrong in that, nothing is counted twice
+        for shape, counts in grown:
             if shape in self._pending:
                 self._pending[shape] = self._pending[shape].plus(counts)
             else:
                 self._count(shape, self._known[shape], counts)
-        self.last = now
 
     def read_texts(self, session: Answers) -> None:
         """Read the texts of pending statements, all together, when the server has rested from the last time.
@@ -104,8 +105,11 @@ class Totals:
                 self._rested = now + REST * (now - started)
             if self._failure is None:
                 texts = {row["queryid"]: str(row["text"] or "") for row in rows}
+                # One without a text was reset or evicted since we read the counts. It stays pending until it is
+                # gone from those too, or is back.
                 for shape in batch:
-                    self._classify(shape, texts.get(shape[0]))
+                    if shape[0] in texts:
+                        self._classify(shape, texts[shape[0]])
         if self._failure is not None:
             raise SourceError(*self._failure)
 

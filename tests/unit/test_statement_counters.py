@@ -274,7 +274,21 @@ def test_what_is_pushed_out_before_its_text_is_read_counts_as_other(server: Serv
 def test_what_is_pushed_out_while_its_text_is_read_counts_as_other(server: Server, scrape: Scraper) -> None:
     scrape()
     del server.texts[2]
-    assert scrape(history(20))["mlflow_db_statement_read_calls_total", "other", ""] == 20
+    assert scrape(history(20))["mlflow_db_statements_pending",] == 1
+    assert scrape()["mlflow_db_statement_read_calls_total", "other", ""] == 20
+
+
+def test_what_is_pushed_out_while_its_text_is_read_and_back_at_once_is_counted_once(
+    server: Server, scrape: Scraper
+) -> None:
+    scrape()
+    text = server.texts.pop(2)
+    scrape(history(3))
+    server.texts[2] = text
+    for calls in (4, 5):
+        found = scrape(history(calls))
+    assert found["mlflow_db_statement_read_calls_total", "metric_history", "metrics"] == 5
+    assert found["mlflow_db_statement_read_calls_total", "other", ""] == 0
 
 
 def test_nothing_is_remembered_of_statements_no_longer_tracked(server: Server, scrape: Scraper) -> None:
