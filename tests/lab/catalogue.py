@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
-import psycopg
-
-from exporter import queries
+from exporter.collector import Query
 from exporter.schema import FILE, Catalogue, Entry, Index, found
+from exporter.secret import Secret
+from exporter.sources.conninfo import Target
+from exporter.sources.postgres import PostgresSource
 from tests.lab import tools
 from tests.lab.postgres import Postgres
 
@@ -99,12 +101,10 @@ def walk(server: Postgres) -> Iterator[tuple[str, set[Index]]]:
 
 def indexes(server: Postgres, dbname: str) -> set[Index]:
     """Return the indexes of a database's tables as the exporter's query has them."""
-    text = queries.sql("schema", server.major)
-    assert text is not None
-    with closing(psycopg.connect(server.dsn("mlflow", dbname))) as connection:
-        cursor = psycopg.RawCursor(connection, row_factory=psycopg.rows.dict_row)
-        cursor.execute(text, (list(TABLES),))
-        return {one.definition for one in map(found, cursor.fetchall())}
+    source = PostgresSource(Target.from_dsn(Secret(server.dsn("mlflow", dbname)), Secret(""), "", ()))
+    with closing(source):
+        session = source.open([Query("schema", (list(TABLES),))], time.monotonic() + 30)
+        return {found(row).definition for row in session.rows("schema")}
 
 
 def catalogue(walked: Iterator[tuple[str, set[Index]]]) -> Catalogue:
