@@ -14,7 +14,7 @@ from exporter.collectors.host import Host
 from exporter.collectors.limits import Limits
 from exporter.collectors.plans import Plans
 from exporter.collectors.processes import Processes
-from exporter.collectors.replication import Replica, Slots, Standbys
+from exporter.collectors.replication import Replication, Standbys
 from exporter.collectors.schema import Schema
 from exporter.collectors.server import TrackingServer
 from exporter.collectors.sockets import Sockets
@@ -23,7 +23,7 @@ from exporter.collectors.statements import Statements
 from exporter.collectors.store import StoreCounts, StoreEstimates, StoreLogging
 from exporter.collectors.tables import DatabaseSize, Indexes, Sizes, Tables
 from exporter.collectors.vacuum import Autovacuum, Vacuum
-from exporter.collectors.wal import Checkpoints, Io, Wal
+from exporter.collectors.wal import Wal
 from exporter.collectors.workers import Workers
 from exporter.metric import gauge
 
@@ -52,11 +52,8 @@ POSTGRES: tuple[type[Collector[Any]], ...] = (
     Vacuum,
     Autovacuum,
     Wal,
-    Checkpoints,
-    Io,
     Standbys,
-    Slots,
-    Replica,
+    Replication,
     Configuration,
     Plans,
 )

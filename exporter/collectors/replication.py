@@ -59,9 +59,21 @@ class Standbys(SqlCollector):
         return self.samples(row)
 
 
-class Slots(SqlCollector):
-    name = "slots"
-    queries = ("slots",)
+LAG = gauge(
+    "mlflow_db_replica_lag_seconds",
+    "How old this replica's data may be: 0 where it is connected and has replayed all that it received, else the time "
+    "since the exporter last saw that or, if less, the age of the last transaction replayed; absent on a primary and "
+    "before the first transaction.",
+    "pg_last_xact_replay_timestamp()",
+    "seconds",
+)
+
+
+class Replication(SqlCollector):
+    """Read what all roles may see: slots, and how a replica sees itself."""
+
+    name = "replication"
+    queries = ("slots", "replica", "replica_conflicts")
     metrics = (
         gauge(
             "mlflow_db_replication_slots",
@@ -84,23 +96,6 @@ class Slots(SqlCollector):
             "pg_replication_slots.restart_lsn",
             "bytes",
         ),
-    )
-
-
-LAG = gauge(
-    "mlflow_db_replica_lag_seconds",
-    "How old this replica's data may be: 0 where it is connected and has replayed all that it received, else the time "
-    "since the exporter last saw that or, if less, the age of the last transaction replayed; absent on a primary and "
-    "before the first transaction.",
-    "pg_last_xact_replay_timestamp()",
-    "seconds",
-)
-
-
-class Replica(SqlCollector):
-    name = "replica"
-    queries = ("replica", "replica_conflicts")
-    metrics = (
         LAG,
         gauge(
             "mlflow_db_replica_receiving",

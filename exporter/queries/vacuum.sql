@@ -1,5 +1,5 @@
--- When MLflow's tables ($1) were last vacuumed and analysed, by hand or by autovacuum, and what has come since; takes no
--- lock on them. Tables that are only inserted into have no dead rows: what came since is all that shows.
+-- When MLflow's tables ($1) were last vacuumed and analysed, by hand or by autovacuum, and what has come since; takes
+-- no lock on them. Tables that are only inserted into have no dead rows: what came since is all that shows.
 select c.relname::text as "table",
        extract(epoch from clock_timestamp()
          - greatest(pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid)))::float8

@@ -1,6 +1,5 @@
 -- What Postgres counts of the WAL; times only where they are measured at all.
 select wal_bytes::float8 as mlflow_db_wal_bytes_total,
-       wal_fpi as mlflow_db_wal_full_page_images_total,
        wal_buffers_full as mlflow_db_wal_buffers_full_total,
        wal_write as mlflow_db_wal_writes_total,
        wal_sync as mlflow_db_wal_syncs_total,

@@ -1,7 +1,6 @@
 -- What Postgres counts of the WAL; times only where they are measured at all. Since 18 writes and syncs are in
 -- pg_stat_io, where making new segments (`init`) is apart, as it was left out before.
 select w.wal_bytes::float8 as mlflow_db_wal_bytes_total,
-       w.wal_fpi as mlflow_db_wal_full_page_images_total,
        w.wal_buffers_full as mlflow_db_wal_buffers_full_total,
        i.writes as mlflow_db_wal_writes_total,
        i.fsyncs as mlflow_db_wal_syncs_total,

@@ -68,7 +68,7 @@ def test_every_named_setting_is_read_in_base_units(postgres: Start, major: int, 
     assert {name: read.get(name) for name in expected} == expected
     assert ("setting track_wal_io_timing" in read) is (major >= 14)
     assert "setting_bytes max_slot_wal_keep_size" not in read  # -1
-    assert len(set(read) - {one for one in read if "recommended" in one}) == (28 if major < 14 else 29)
+    assert len(set(read) - {one for one in read if "recommended" in one}) == (23 if major < 14 else 24)
 
 
 def test_the_most_special_value_for_mlflows_sessions_counts(

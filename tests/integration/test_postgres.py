@@ -61,7 +61,6 @@ OPTIONAL = {
 SINCE = {
     14: {
         "mlflow_db_wal_buffers_full_total",
-        "mlflow_db_wal_full_page_images_total",
         "mlflow_db_wal_syncs_total",
         "mlflow_db_wal_writes_total",
     },

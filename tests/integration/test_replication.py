@@ -10,7 +10,7 @@ import pytest
 
 from exporter import collectors
 from exporter.collector import Reason
-from exporter.collectors.replication import Replica, Slots, Standbys
+from exporter.collectors.replication import Replication, Standbys
 from exporter.sql import SqlCollector
 from tests.integration.reading import failures, figures
 from tests.lab.postgres import Postgres
@@ -54,7 +54,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Postgres, Standby]]:
 
 
 def read(server: Postgres, role: str = "exporter") -> dict[str, float]:
-    return figures(server.dsn(role, "mlflow"), Standbys(), Slots(), Replica())
+    return figures(server.dsn(role, "mlflow"), Standbys(), Replication())
 
 
 def at_rest(server: Postgres, lag: str, role: str = "exporter") -> dict[str, float]:
@@ -164,9 +164,9 @@ def test_a_role_without_pg_monitor_is_told_what_to_grant_and_still_sees_slots_an
 ) -> None:
     primary, replica = pair
     caught_up(pair)
-    failed = failures(primary.dsn("mlflow", "mlflow"), Standbys(), Slots(), Replica())
+    failed = failures(primary.dsn("mlflow", "mlflow"), Standbys(), Replication())
     assert failed == {"standbys": (Reason.PERMISSION, 'GRANT pg_monitor TO "mlflow";')}
-    assert failures(replica.dsn("mlflow", "mlflow"), Standbys(), Slots(), Replica()) == {}
+    assert failures(replica.dsn("mlflow", "mlflow"), Standbys(), Replication()) == {}
 
 
 def test_every_collector_of_the_database_works_on_a_replica(pair: tuple[Postgres, Standby]) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from exporter.collectors.replication import LAG, Replica
+from exporter.collectors.replication import LAG, Replication
 
 pytestmark = pytest.mark.unit
 
 
-def lag(replica: Replica, seconds: float | None) -> list[object]:
+def lag(replica: Replication, seconds: float | None) -> list[object]:
     row: Mapping[str, object] = {LAG.name: seconds}
     return [sample.value for sample in replica.samples(row) if sample.metric is LAG]
 
@@ -27,7 +27,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_a_replica_seen_level_a_moment_ago_is_only_that_old_however_old_the_last_transaction_is(
     clock: list[float],
 ) -> None:
-    replica = Replica()
+    replica = Replication()
     assert lag(replica, 0) == [0]
     clock[0] += 15
     assert lag(replica, 7200.0) == [15]
@@ -37,15 +37,15 @@ def test_a_replica_seen_level_a_moment_ago_is_only_that_old_however_old_the_last
 
 
 def test_a_transaction_replayed_since_is_newer_than_the_last_time_it_was_level(clock: list[float]) -> None:
-    replica = Replica()
+    replica = Replication()
     lag(replica, 0)
     clock[0] += 600
     assert lag(replica, 4.0) == [4]
 
 
 def test_at_first_the_age_of_the_last_transaction_is_all_that_is_known(clock: list[float]) -> None:
-    assert lag(Replica(), 7200.0) == [7200]
+    assert lag(Replication(), 7200.0) == [7200]
 
 
 def test_without_a_transaction_there_is_no_lag(clock: list[float]) -> None:
-    assert lag(Replica(), None) == []
+    assert lag(Replication(), None) == []
