@@ -26,11 +26,12 @@ from exporter.samplers.database_probe import DatabaseProbe, DatabaseProbeSpec
 from exporter.samplers.http_probe import HttpProbe, HttpProbeSpec, server_probes
 from exporter.samplers.load import LoadSampler, LoadSpec
 from exporter.samplers.loop import Loop
+from exporter.samplers.probes import Probe
 from exporter.scrape import Gives, Parts, Scraper
 from exporter.secret import Secret
 from exporter.settings import Server, Settings, SettingsError
 from exporter.settings import Statements as StatementSettings
-from exporter.sources.absent import NO_FILE, NOT_FOUND, UNREADABLE, Absence, AbsentSource
+from exporter.sources.absent import NO_FILE, NOT_CHOSEN, NOT_FOUND, UNREADABLE, Absence, AbsentSource
 from exporter.sources.conninfo import Target
 from exporter.sources.host import HostSource
 from exporter.sources.postgres import PostgresSource
@@ -79,14 +80,24 @@ class Plan:
     load: LoadSpec | None = None
 
     @property
+    def database(self) -> Target | None:
+        """The Postgres that is read, if one is."""
+        return next((lane.source for lane in self.lanes if isinstance(lane.source, Target)), None)
+
+    @property
     def samplers(self) -> tuple[SamplerSpec, ...]:
         return (*self.probes, self.load) if self.load else self.probes
 
 
-def plan(settings: Settings, found: Found | None) -> Plan:
-    """Decide what runs; raises SettingsError where the settings cannot be carried out."""
+def plan(settings: Settings, found: Found | None, ambiguous: bool = False) -> Plan:
+    """Decide what runs; `ambiguous` says that none was found because there are several.
+
+    Raises SettingsError where the settings cannot be carried out.
+    """
     try:
         database = _database(settings, found)
+        if database is NOT_FOUND and ambiguous:
+            database = NOT_CHOSEN
         base = settings.server.url or (_base_url(found) if found else "")
         doubtful = not settings.server.url and found is not None and not found.trusted
         server = without_login(settings.server) if doubtful else settings.server
@@ -265,10 +276,8 @@ def _collector(name: str, spec: LaneSpec) -> Collector[Any]:
 
 
 def _loop(spec: SamplerSpec) -> Loop:
-    match spec:
-        case HttpProbeSpec():
-            return Loop(HttpProbe(spec))
-        case DatabaseProbeSpec():
-            return Loop(DatabaseProbe(spec))
-        case LoadSpec():
-            return Loop(LoadSampler(spec))
+    return Loop(LoadSampler(spec) if isinstance(spec, LoadSpec) else probe_of(spec))
+
+
+def probe_of(spec: ProbeSpec) -> Probe:
+    return HttpProbe(spec) if isinstance(spec, HttpProbeSpec) else DatabaseProbe(spec)

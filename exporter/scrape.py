@@ -100,6 +100,11 @@ class Scraper:
         self._latest = (time.monotonic(), readings)
         return readings
 
+    @property
+    def read_at(self) -> float:
+        """When the lanes were last read, of time.monotonic; 0 before the first time."""
+        return self._latest[0]
+
     def recent(self, age: float, deadline: float) -> list[tuple[Lane, Reading]]:
         """Return the latest readings, anew only where they are older than `age` or of other parts."""
         at, readings = self._latest

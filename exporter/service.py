@@ -11,8 +11,8 @@ from exporter.discovery import Discovery, Found, Sighting
 from exporter.logs import printable
 from exporter.metric import Sample, gauge
 from exporter.plan import Plan, Running, plan, withholds_login
-from exporter.samplers.attempt import ProbeError
 from exporter.samplers.load import LoadSampler
+from exporter.samplers.probes import Probe
 from exporter.scrape import Scraper
 from exporter.settings import Settings, SettingsError
 
@@ -76,11 +76,23 @@ class Service:
         # Kept while the server is down, so that its database stays watched.
         self.found: Found | None = self.sighting.found
         self._running = Running(self.scraper, (self.reloads,))
-        self._unusable: Found | None = None
+        self._followed: tuple[Found | None, bool] = (self.found, self.sighting.ambiguous)
+        self._unusable: tuple[Found | None, bool] | None = None
         self._said: tuple[str, ...] = ()
-        self.plan: Plan = plan(self.settings, self.found)
+        self.plan: Plan = plan(self.settings, self.found, self.sighting.ambiguous)
         self._running.apply(self.plan, self.discovery)
         self._say_problems()
+
+    @property
+    def server(self) -> str:
+        """The watched server in one line, or why there is none."""
+        if self.found is None:
+            return (
+                "several run here, none is chosen"
+                if self.sighting.ambiguous
+                else "none found on this machine"
+            )
+        return describe(self.found) + ("" if self.sighting.found else " (not running now)")
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -97,10 +109,9 @@ class Service:
             problems.append(NO_LOGIN)
         return tuple(problems)
 
-    def probe_errors(self) -> dict[str, ProbeError]:
-        """Return why each failing probe's last attempt failed, by the probe's name."""
-        errors = {loop.name: getattr(loop.sampler, "error", None) for loop in self._running.loops}
-        return {name: error for name, error in errors.items() if error is not None}
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        return tuple(loop.sampler for loop in self._running.loops if isinstance(loop.sampler, Probe))
 
     def load_failure(self) -> SourceError | None:
         """Return why the last sample of the database's load failed, None where it did not."""
@@ -111,14 +122,16 @@ class Service:
         """Look for the server again; a changed one changes the plan."""
         self.sighting = self.discovery.look()
         self._say_problems()
-        found = self.sighting.found
-        if found is None or found in (self.found, self._unusable):
+        found = self.sighting.found or self.found
+        there = (found, self.sighting.ambiguous)
+        if there in (self._followed, self._unusable):
             return
-        log.info("tracking server found: %s", describe(found))
+        if found and found != self.found:
+            log.info("tracking server found: %s", describe(found))
         try:
-            self._go_over(self.settings, found, self.discovery)
+            self._go_over(self.settings, found, self.sighting, self.discovery)
         except SettingsError as error:
-            self._unusable = found  # said once, not at each look
+            self._unusable = there  # said once, not at each look
             log.error("cannot follow the tracking server: %s", error)
 
     def reload(self) -> None:
@@ -131,7 +144,7 @@ class Service:
             sighting = discovery.look()
             # The server that was found before is another one where the settings now name another.
             known = self.found if discovery is self.discovery else None
-            self._go_over(settings, sighting.found or known, discovery)
+            self._go_over(settings, sighting.found or known, sighting, discovery)
         except SettingsError as error:
             self.reloads.failed()
             log.error("settings not reloaded, the old ones stay in force:\n%s", error)
@@ -143,10 +156,13 @@ class Service:
     def close(self) -> None:
         self._running.close()
 
-    def _go_over(self, settings: Settings, found: Found | None, discovery: Discovery) -> None:
-        new = plan(settings, found)
+    def _go_over(
+        self, settings: Settings, found: Found | None, sighting: Sighting, discovery: Discovery
+    ) -> None:
+        new = plan(settings, found, sighting.ambiguous)
         self._running.apply(new, discovery)
-        self.plan, self.found, self._unusable = new, found, None
+        self.plan, self.found = new, found
+        self._followed, self._unusable = (found, sighting.ambiguous), None
 
     def _say_problems(self) -> None:
         for problem in self.problems:

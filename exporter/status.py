@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from exporter import __version__
+from exporter.lane import Lane, Reading
 from exporter.plan import ProbeSpec
-from exporter.samplers.attempt import ProbeError
 from exporter.samplers.http_probe import HttpProbeSpec
-from exporter.service import Service, describe
+from exporter.service import Service
 
 if TYPE_CHECKING:
     from exporter.web import Page
@@ -38,58 +39,64 @@ def pages(service: Service) -> dict[str, Page]:
 def index(service: Service) -> str:
     """Return the first page; every text that comes from outside is escaped."""
     readings = service.scraper.recent(RECENT_SECONDS, time.monotonic() + PATIENCE_SECONDS)
-    rows = [
-        _row(name, lane.source.name, str(outcome.reason or "ok"), outcome.detail, outcome.remedy)
-        for lane, reading in readings
-        for name, outcome in reading.outcomes.items()
-    ]
+    rows = [row for lane, reading in readings for row in _of_lane(lane, reading)]
     if service.plan.load:
         failure = service.load_failure()
         told = (failure.reason, failure.detail, failure.remedy) if failure else ("ok", "", "")
         rows.append(_row("load", "postgres, once a second", *told))
-    found = describe(service.found) if service.found else "no tracking server found on this machine"
-    if service.found and service.sighting.found is None:
-        found += " (not running now)"
     problems = [*service.problems]
     if not service.reloads.successful:
         problems.append(
             "The settings file has faults; the settings read before it are in force. See the log."
         )
+    age = time.monotonic() - service.scraper.read_at
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>MLflow exporter</title>
 <style>{STYLE}</style></head><body><h1>MLflow exporter {html.escape(__version__)}</h1>
 <p>Metrics of an MLflow tracking server and its database, for Prometheus: <a href="/metrics">/metrics</a>,
 <a href="/-/healthy">/-/healthy</a>, <a href="/-/ready">/-/ready</a>.</p>
-<h2>Tracking server</h2><p>{html.escape(found)}</p>{"".join(f"<p class=bad>{html.escape(one)}</p>" for one in problems)}
-<h2>Collectors</h2><table><tr><th>collector</th><th>source</th><th>state</th><th>why, and what mends it</th></tr>
-{"".join(rows)}</table><h2>Probes</h2><ul>{_probes(service)}</ul></body></html>
+<h2>Tracking server</h2><p>{html.escape(service.server)}</p>
+{"".join(f"<p class=bad>{html.escape(one)}</p>" for one in problems)}
+<h2>Collectors</h2><p>As of {age:.0f} s ago.</p>
+<table><tr><th>collector</th><th>source</th><th>state</th><th>why, and what mends it</th></tr>
+{"".join(rows)}</table>
+<h2>Probes</h2><table><tr><th>probe</th><th>asks</th><th>last attempt</th><th>why, and what mends it</th></tr>
+{"".join(_probes(service))}</table></body></html>
 """
 
 
+def _of_lane(lane: Lane, reading: Reading) -> Iterator[str]:
+    if not reading.up and reading.outcomes:
+        # All its collectors fail of the same; said once.
+        why = next(iter(reading.outcomes.values()))
+        yield _row(
+            ", ".join(reading.outcomes), lane.source.name, str(why.reason or "ok"), why.detail, why.remedy
+        )
+        return
+    for name, outcome in reading.outcomes.items():
+        yield _row(name, lane.source.name, str(outcome.reason or "ok"), outcome.detail, outcome.remedy)
+
+
+def _probes(service: Service) -> Iterator[str]:
+    samplers = {probe.name: probe for probe in service.probes}
+    for spec in service.plan.probes:
+        probe = samplers.get(spec.name)
+        if probe is None or not probe.attempted:
+            yield _row(spec.name, place(spec), "not yet", "", "")
+        elif probe.error is None:
+            yield _row(spec.name, place(spec), "ok", "", "")
+        else:
+            yield _row(spec.name, place(spec), probe.error.failure, probe.error.detail, probe.error.remedy)
+
+
 def _row(name: str, source: str, state: str, detail: str, remedy: str) -> str:
-    css = "ok" if state == "ok" else "bad"
-    mends = f"<br><code>{html.escape(remedy)}</code>" if remedy else ""
+    css = {"ok": "ok", "not yet": ""}.get(state, "bad")
+    mends = f"<br>{html.escape(remedy)}" if remedy else ""
     return (
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(source)}</td><td class={css}>{html.escape(state)}</td>"
+        f'<tr><td>{html.escape(name)}</td><td>{html.escape(source)}</td><td class="{css}">{html.escape(state)}</td>'
         f"<td>{html.escape(detail)}{mends}</td></tr>\n"
     )
 
 
-def _probes(service: Service) -> str:
-    failing = service.probe_errors()
-    return "".join(
-        f"<li>{html.escape(probe.name)}: {html.escape(probe_place(probe))}"
-        f"{_failing(failing.get(probe.name))}</li>\n"
-        for probe in service.plan.probes
-    )
-
-
-def _failing(error: ProbeError | None) -> str:
-    if error is None:
-        return ""
-    mends = f" <code>{html.escape(error.remedy)}</code>" if error.remedy else ""
-    return f' <span class="bad">{html.escape(error.failure)}: {html.escape(error.detail)}</span>{mends}'
-
-
-def probe_place(probe: ProbeSpec) -> str:
+def place(probe: ProbeSpec) -> str:
     """Return where a probe goes, without user or query."""
     return probe.place if isinstance(probe, HttpProbeSpec) else probe.target.place

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 
 from exporter.lane import Lane, Reading
-from exporter.service import Service, describe
+from exporter.plan import probe_of
+from exporter.service import Service
 from exporter.settings import Settings
-from exporter.status import probe_place
+from exporter.status import place
 
 PATIENCE_SECONDS = 10.0
 
@@ -28,10 +29,12 @@ def check(load: Callable[[], Settings]) -> str:
 def _lines(service: Service) -> Iterator[str]:
     yield "settings   ok"
     yield f"listen     {service.settings.web.listen}"
-    yield f"server     {describe(service.found) if service.found else 'none found on this machine'}"
+    yield f"server     {service.server}"
     if service.found:
         workers = service.sighting.workers_configured
         yield f"workers    {'an unknown number' if workers is None else workers} configured"
+    if service.plan.database:
+        yield f"database   {service.plan.database.place}"
     for problem in service.problems:
         yield f"problem    {problem}"
     yield ""
@@ -42,12 +45,9 @@ def _lines(service: Service) -> Iterator[str]:
     if not readings:
         yield "collector  none: the setting `collectors` leaves none of those that apply here"
     yield ""
-    for probe in service.plan.probes:
-        yield f"probe      {probe.name}: {probe_place(probe)}"
+    yield from _probes(service)
     if service.plan.load:
-        yield f"sampler    load: {service.plan.load.target.place}, once a second"
-    if not service.plan.probes:
-        yield "probe      none: no server is known, set server.url"
+        yield "sampler    load, once a second"
 
 
 def _of_lane(lane: Lane, reading: Reading, width: int) -> Iterator[str]:
@@ -55,13 +55,25 @@ def _of_lane(lane: Lane, reading: Reading, width: int) -> Iterator[str]:
         # All its collectors fail of the same; said once.
         why = next(iter(reading.outcomes.values()))
         yield f"source     {lane.source.name}: {why.reason}: {why.detail}"
-        yield f"           -> {why.remedy}"
+        if why.remedy:
+            yield f"           -> {why.remedy}"
         yield f"           without it: {', '.join(reading.outcomes)}"
         return
     for name, outcome in reading.outcomes.items():
-        state = (
-            f"{outcome.reason}: {outcome.detail}" if outcome.reason else f"ok, {len(outcome.samples)} series"
-        )
-        yield f"collector  {name:<{width}}  {state}"
+        count = f"ok, {len(outcome.samples)} series" if outcome.samples else "ok, nothing to read here"
+        yield f"collector  {name:<{width}}  {f'{outcome.reason}: {outcome.detail}' if outcome.reason else count}"
         if outcome.remedy:
             yield f"           {'':<{width}}  -> {outcome.remedy}"
+
+
+def _probes(service: Service) -> Iterator[str]:
+    """Try each probe once, one after the other."""
+    for spec in service.plan.probes:
+        probe = probe_of(spec)
+        probe.tick()
+        said = f"{probe.error.failure}: {probe.error.detail}" if probe.error else "ok"
+        yield f"probe      {spec.name}: {place(spec)}: {said}"
+        if probe.error and probe.error.remedy:
+            yield f"           -> {probe.error.remedy}"
+    if not service.plan.probes:
+        yield "probe      none: no server is known, set server.url"

@@ -131,6 +131,10 @@ class Probe:
         last = self._last
         return last.error if last else None
 
+    @property
+    def attempted(self) -> bool:
+        return self._last is not None
+
     def tick(self) -> None:
         attempt = Attempt(self._timeout, self._clock)
         with self._lock:

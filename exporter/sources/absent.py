@@ -37,8 +37,13 @@ class Absence:
 
 NOT_FOUND = Absence(
     Reason.UNREACHABLE,
-    "no database is known: no tracking server is watched, and database.dsn is not set",
+    "no database is known: no tracking server was found, and database.dsn is not set",
     "Start the tracking server on this machine, or set database.dsn.",
+)
+NOT_CHOSEN = Absence(
+    Reason.UNREACHABLE,
+    "no database is known: several tracking servers run here, and none of them is chosen",
+    "Set server.port to the one to watch, or database.dsn.",
 )
 NO_FILE = Absence(
     Reason.UNSUPPORTED,
