@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -35,6 +36,7 @@ class Demo:
     alertmanager: Alertmanager
     prometheus: Prometheus
     load: Load
+    notes: Sequence[str] = ()
 
     def read(self) -> Reading:
         return Reading(time.monotonic(), self.exporter.samples())
@@ -104,11 +106,21 @@ def start(stack: ExitStack) -> Demo:
         stack.enter_context(server)
         return server
 
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        print(text, flush=True)
+        notes.append(text)
+
     alone = not others_run()
+    if not alone:
+        note("another tracking server runs here: the exporter is told the port of the demo's")
     postgres = enter(Postgres(MAJOR))
     mlflow = enter(MlflowServer(postgres.create_mlflow(), workers=4, jobs=True))
     port = EXPORTER_PORT if is_free(EXPORTER_PORT) else 0
     exporter = enter(Exporter([] if alone else ["--server.port", str(mlflow.port)], port=port))
+    if not port:
+        note(f"port {EXPORTER_PORT} is taken: the exporter listens on {exporter.port}")
     alertmanager = enter(Alertmanager(shipped("alertmanager.yml")))
     config = shipped("prometheus.yml")
     config["global"] |= {"scrape_interval": "5s", "scrape_timeout": "5s", "evaluation_interval": "5s"}
@@ -121,22 +133,33 @@ def start(stack: ExitStack) -> Demo:
     load = stack.enter_context(
         Load(mlflow.url, clients=4, runs=sys.maxsize, seconds=1e9, rate=CALLS_PER_SECOND)
     )
-    return Demo(postgres, mlflow, exporter, alertmanager, prometheus, load)
+    return Demo(postgres, mlflow, exporter, alertmanager, prometheus, load, notes)
 
 
 def watch(demo: Demo, minutes: float) -> None:
     """Show what the exporter knows, every 2 s on a terminal, else a line every 10 s."""
     print(demo.urls(), flush=True)
     terminal = sys.stdout.isatty()
+    header = "".join(f"{note}\n" for note in (*demo.notes, demo.urls()))
     end = time.monotonic() + minutes * 60
-    before: Reading | None = None
+    readings: deque[Reading] = deque()
     while (left := end - time.monotonic()) > 0 and demo.exporter.running():
         with suppress(requests.RequestException):  # the end says so, if it still is so
-            now = demo.read()
-            text = "\n".join(screen(now, before or now)) if terminal else line(now, before or now)
-            print(f"\033[H\033[2J{demo.urls()}\n{text}\n\nCtrl-C ends" if terminal else text, flush=True)
-            before = now
+            readings.append(demo.read())
+            now, before, minute = readings[-1], readings[-2 if len(readings) > 1 else -1], _minute(readings)
+            if terminal:
+                text = "\n".join(screen(now, before, minute))
+                print(f"\033[H\033[2J{header}{text}\n\nCtrl-C ends", flush=True)
+            else:
+                print(line(now, before, minute), flush=True)
         time.sleep(min(2.0 if terminal else 10.0, left))
+
+
+def _minute(readings: deque[Reading]) -> Reading:
+    """Forget what is older than a minute, but for the first of the minute; returns that, or the very first."""
+    while len(readings) > 1 and readings[1].time <= readings[-1].time - 60:
+        readings.popleft()
+    return readings[0]
 
 
 def others_run() -> bool:
@@ -144,7 +167,6 @@ def others_run() -> bool:
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if "_MLFLOW_SERVER_BOOT_ID" in process.environ():
-                print("another tracking server runs here: the exporter is told the port of the demo's")
                 return True
     return False
 

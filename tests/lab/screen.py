@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from prometheus_client.samples import Sample
 
+from exporter.statements import OPERATIONS
+
 TOP = 6
+UNUSUAL = ("run_lookup", "transaction", "catalog")  # whose names do not say what they are
+SAMPLED = "mlflow_db_load_sampled_seconds_total"
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,18 @@ class Reading:
                 sums[sample.labels[label]] = sums.get(sample.labels[label], 0.0) + sample.value
         return sums
 
-    def value(self, name: str) -> float | None:
-        return next((sample.value for sample in self.samples if sample.name == name), None)
+    def value(self, name: str, **wanted: str) -> float | None:
+        found = (sample for sample in self.samples if sample.name == name)
+        return next((sample.value for sample in found if wanted.items() <= sample.labels.items()), None)
+
+    def grown(self, before: Reading, name: str, label: str, **wanted: str) -> dict[str, float]:
+        """Return by how much a counter of the exporter's own grew since an earlier scrape.
+
+        These start at 0 with the exporter, so what was not there has grown from 0. Empty where it is the same scrape.
+        """
+        then = before.by(name, label, **wanted)
+        now = self.by(name, label, **wanted) if self.time > before.time else {}
+        return {key: value - then.get(key, 0.0) for key, value in now.items()}
 
     def rates(self, before: Reading, name: str, label: str) -> dict[str, float]:
         """Return how fast a counter grew since an earlier scrape, a second, by one label."""
@@ -35,11 +49,10 @@ class Reading:
         now = self.by(name, label)
         return {key: (value - then[key]) / seconds for key, value in now.items() if seconds and key in then}
 
-    def median(self, histogram: str, **wanted: str) -> float | None:
-        """Return a histogram's median as Prometheus would, None without observations."""
-        buckets = sorted(
-            (float(bound), count) for bound, count in self.by(f"{histogram}_bucket", "le", **wanted).items()
-        )
+    def median(self, before: Reading, histogram: str, **wanted: str) -> float | None:
+        """Return a histogram's median since an earlier scrape as Prometheus would, None without observations."""
+        grown = self.grown(before, f"{histogram}_bucket", "le", **wanted)
+        buckets = sorted((float(bound), count) for bound, count in grown.items())
         if not buckets or not (half := buckets[-1][1] / 2):
             return None
         low, below = 0.0, 0.0
@@ -52,31 +65,39 @@ class Reading:
         return None
 
 
-def screen(now: Reading, before: Reading) -> list[str]:
-    """Return the lines; what the exporter does not know is a dash, as it has no sample."""
-    return [*_server(now, before), *_database(now), *_operations(now, before), *_collectors(now)]
+def screen(now: Reading, before: Reading, minute: Reading) -> list[str]:
+    """Return the lines; what the exporter does not know is a dash, as it has no sample.
+
+    Rates are since the scrape `before`; what takes longer to be seen since `minute`, a minute ago.
+    """
+    return [
+        *_server(now, before, minute),
+        *_database(now, minute),
+        *_operations(now, before),
+        *_collectors(now),
+    ]
 
 
-def line(now: Reading, before: Reading) -> str:
+def line(now: Reading, before: Reading, minute: Reading) -> str:
     """Return the whole in one line, for a log."""
     cpu = now.rates(before, "mlflow_server_worker_cpu_seconds_total", "worker")
     calls = sum(sum(now.rates(before, name, "operation").values()) for name in _each("calls"))
     ready = now.by("mlflow_exporter_collector_success", "collector")
+    load, _ = _load(now, minute)
     return (
-        f"server {_up(now, 'mlflow_server_up')}  database {_up(now, 'mlflow_db_up')}  workers' CPU "
-        f"{sum(cpu.values()):.2f}  API p50 {_milliseconds(_api(now))}  statements {calls:.0f}/s  "
+        f"server {_up(now, 'mlflow_server_up')}  API {_api(now, minute)}  workers' CPU {sum(cpu.values()):.2f}  "
+        f"database {_up(now, 'mlflow_db_up')}  load {_active(load)}  statements {calls:.0f}/s  "
         f"collectors {sum(ready.values()):.0f} of {len(ready)}"
     )
 
 
-def _server(now: Reading, before: Reading) -> Iterator[str]:
+def _server(now: Reading, before: Reading, minute: Reading) -> Iterator[str]:
     alive, configured = (
         _number(now.value(f"mlflow_server_workers_{what}")) for what in ("alive", "configured")
     )
     yield (
-        f"server {_up(now, 'mlflow_server_up')}   workers {alive} of {configured}"
-        f"   API p50 {_milliseconds(_api(now))}   accept queue "
-        f"{_number(now.value('mlflow_server_accept_queue_length'))}"
+        f"server {_up(now, 'mlflow_server_up')}   API {_api(now, minute)}   workers {alive} of {configured}"
+        f"   accept queue {_number(now.value('mlflow_server_accept_queue_length'))}"
     )
     cpu = now.rates(before, "mlflow_server_worker_cpu_seconds_total", "worker")
     columns = {
@@ -94,7 +115,7 @@ def _server(now: Reading, before: Reading) -> Iterator[str]:
         yield f"  {worker:<6}{f'{cpu[worker]:.2f}' if worker in cpu else '-':>7}{shown}"
 
 
-def _database(now: Reading) -> Iterator[str]:
+def _database(now: Reading, minute: Reading) -> Iterator[str]:
     states = now.by("mlflow_db_connections", "state")
     used = "  ".join(f"{state} {count:.0f}" for state, count in sorted(states.items()) if count)
     limit = _number(now.value("mlflow_db_connections_limit"))
@@ -102,6 +123,12 @@ def _database(now: Reading) -> Iterator[str]:
         f"database {_up(now, 'mlflow_db_up')}   round trip "
         f"{_milliseconds(now.value('mlflow_db_round_trip_seconds'))}   connections {used or '-'}  (limit {limit})"
     )
+    load, operations = _load(now, minute)
+    line = f"  active sessions {_active(load)}"
+    for what, part in (("by wait", load), ("by operation", operations)):
+        most = "  ".join(f"{name} {value:.2f}" for name, value in part[:TOP] if value >= 0.005)
+        line += f"   {what}: {most}" if most else ""
+    yield line
 
 
 def _operations(now: Reading, before: Reading) -> Iterator[str]:
@@ -110,6 +137,9 @@ def _operations(now: Reading, before: Reading) -> Iterator[str]:
     by_calls, by_time = (sorted(rates.items(), key=lambda item: -item[1])[:TOP] for rates in (calls, seconds))
     for (called, count), (slow, busy) in zip(by_calls, by_time, strict=True):
         yield f"  {called:<18}{count:>8.0f}/s     {slow:<18}{busy * 1000:>8.1f} ms/s"
+    shown = {name for name, _ in (*by_calls, *by_time)}
+    told = "; ".join(f"{name}: {OPERATIONS[name]}" for name in UNUSUAL if name in shown)
+    yield from textwrap.wrap(told, 100, initial_indent="  ", subsequent_indent="  ")
 
 
 def _collectors(now: Reading) -> Iterator[str]:
@@ -137,8 +167,35 @@ def _both(parts: Iterable[dict[str, float]]) -> dict[str, float]:
     return sums
 
 
-def _api(now: Reading) -> float | None:
-    return now.median("mlflow_probe_duration_seconds", probe="api")
+def _load(now: Reading, minute: Reading) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+    """Return the average number of active sessions by what they wait for and by operation, largest first."""
+    seconds = (now.value(SAMPLED) or 0.0) - (minute.value(SAMPLED) or 0.0)
+    parts = (
+        now.grown(minute, "mlflow_db_load_seconds_total", "wait_class"),
+        now.grown(minute, "mlflow_db_load_operation_seconds_total", "operation"),
+    )
+    if not seconds:
+        return [], []
+    waits, operations = (
+        sorted(((name, value / seconds) for name, value in part.items()), key=lambda item: -item[1])
+        for part in parts
+    )
+    # A session that waits for its client is no work of the database.
+    return [one for one in waits if one[0] != "client"], operations
+
+
+def _active(load: list[tuple[str, float]]) -> str:
+    return f"{sum(value for _, value in load):.2f}" if load else "-"
+
+
+def _api(now: Reading, minute: Reading) -> str:
+    """Return the probe's last result, and median latency and failures of the last minute."""
+    state = {1.0: "ok", 0.0: "FAILS", None: "-"}[now.value("mlflow_probe_success", probe="api")]
+    median = now.median(minute, "mlflow_probe_duration_seconds", probe="api")
+    failures = now.grown(minute, "mlflow_probe_failures_total", "reason", probe="api")
+    why = ", ".join(f"{reason} {count:.0f}" for reason, count in failures.items() if count)
+    failed = f"{sum(failures.values()):.0f}" if failures else "-"
+    return f"{state} (last minute: p50 {_milliseconds(median)}, failed {failed}{f': {why}' if why else ''})"
 
 
 def _up(now: Reading, name: str) -> str:
