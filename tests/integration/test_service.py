@@ -47,7 +47,7 @@ def timed_scrape(exporter: Exporter) -> float:
 def test_version_and_help_name_the_commands() -> None:
     assert command("--version").stdout == f"mlflow-exporter {__version__}\n"
     shown = command("--help").stdout
-    for word in ("serve", "once", "check", "reference", "examples:"):
+    for word in ("serve", "once", "check", "explain", "reference", "examples:"):
         assert word in shown
 
 
