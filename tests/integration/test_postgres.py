@@ -24,6 +24,9 @@ pytestmark = pytest.mark.integration
 
 Start = Callable[[int], Postgres]
 
+# Long enough for a server that has just started on a busy machine: what is about time says its own.
+PATIENT = 30.0
+
 # What a server does not have to tell: nothing was analysed, no limit or quota was set, no statistics were reset; and no
 # view of evictions before 14.
 OPTIONAL = {
@@ -78,14 +81,14 @@ def lane_to(dsn: str) -> Iterator[Lane]:
         lane.close()
 
 
-def read(lane: Lane, seconds: float = 5.0) -> Reading:
+def read(lane: Lane, seconds: float = PATIENT) -> Reading:
     deadline = time.monotonic() + seconds
     return lane.read(lane.begin(deadline), deadline)
 
 
-def settled(lane: Lane, seconds: float = 5.0) -> Reading:
+def settled(lane: Lane, seconds: float = PATIENT) -> Reading:
     """Read once the lane's thread is free: after a reading that was cut off it may still be draining."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENT
     while (run := lane.begin(time.monotonic() + seconds)) is None and time.monotonic() < deadline:
         time.sleep(0.01)
     return lane.read(run, time.monotonic() + seconds)
