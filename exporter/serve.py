@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import queue
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 from exporter import __version__
@@ -20,6 +22,17 @@ log = logging.getLogger(__name__)
 
 # How soon a server that restarts, or moves to another database, is followed; a look costs about a millisecond.
 LOOK_SECONDS = 2.0
+M_ARENA_MAX = -8  # of glibc's malloc.h
+
+
+def _share_memory() -> None:
+    """Have all threads allocate from one arena, where the C library is glibc.
+
+    It would give them up to eight a core, each of which keeps the most it ever needed: 62 MiB resident after 1,000
+    scrapes instead of 56. Threads rarely allocate at the same time here, as they share the interpreter's lock.
+    """
+    with suppress(OSError, AttributeError):  # another C library has no mallopt
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def serve(load: Callable[[], Settings]) -> int:
@@ -29,6 +42,7 @@ def serve(load: Callable[[], Settings]) -> int:
     def note(number: int, frame: FrameType | None) -> None:
         events.put(number)  # SimpleQueue is safe to use in a signal handler, a lock is not
 
+    _share_memory()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, note)
     service = Service(load)
