@@ -27,8 +27,9 @@ types: .venv/.done
 unit contract: .venv/.done
 	@$(BIN)/pytest -q -m $@
 
+# Side by side, since most of the time is waiting for servers to start; a file's tests share its servers.
 integration: tools
-	@$(BIN)/pytest -q --durations=10 -m $@
+	@$(BIN)/pytest -q --durations=10 -n 3 --dist loadfile -m $@
 
 demo: tools
 	@exec $(BIN)/python -m tests.lab $(MINUTES)
