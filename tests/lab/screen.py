@@ -81,12 +81,12 @@ def screen(now: Reading, before: Reading, minute: Reading) -> list[str]:
 def line(now: Reading, before: Reading, minute: Reading) -> str:
     """Return the whole in one line, for a log."""
     cpu = now.rates(before, "mlflow_server_worker_cpu_seconds_total", "worker")
-    calls = sum(sum(now.rates(before, name, "operation").values()) for name in _each("calls"))
+    calls = _both(now.rates(before, name, "operation") for name in _each("calls"))
     ready = now.by("mlflow_exporter_collector_success", "collector")
     load, _ = _load(now, minute)
     return (
-        f"server {_up(now, 'mlflow_server_up')}  API {_api(now, minute)}  workers' CPU {sum(cpu.values()):.2f}  "
-        f"database {_up(now, 'mlflow_db_up')}  load {_active(load)}  statements {calls:.0f}/s  "
+        f"server {_up(now, 'mlflow_server_up')}  API {_api(now, minute)}  workers' CPU {_sum(cpu, 2)}  "
+        f"database {_up(now, 'mlflow_db_up')}  load {_sum(dict(load), 2)}  statements {_sum(calls)}/s  "
         f"collectors {sum(ready.values()):.0f} of {len(ready)}"
     )
 
@@ -124,7 +124,7 @@ def _database(now: Reading, minute: Reading) -> Iterator[str]:
         f"{_milliseconds(now.value('mlflow_db_round_trip_seconds'))}   connections {used or '-'}  (limit {limit})"
     )
     load, operations = _load(now, minute)
-    line = f"  active sessions {_active(load)}"
+    line = f"  active sessions {_sum(dict(load), 2)}"
     for what, part in (("by wait", load), ("by operation", operations)):
         most = "  ".join(f"{name} {value:.2f}" for name, value in part[:TOP] if value >= 0.005)
         line += f"   {what}: {most}" if most else ""
@@ -184,18 +184,13 @@ def _load(now: Reading, minute: Reading) -> tuple[list[tuple[str, float]], list[
     return [one for one in waits if one[0] != "client"], operations
 
 
-def _active(load: list[tuple[str, float]]) -> str:
-    return f"{sum(value for _, value in load):.2f}" if load else "-"
-
-
 def _api(now: Reading, minute: Reading) -> str:
     """Return the probe's last result, and median latency and failures of the last minute."""
     state = {1.0: "ok", 0.0: "FAILS", None: "-"}[now.value("mlflow_probe_success", probe="api")]
     median = now.median(minute, "mlflow_probe_duration_seconds", probe="api")
     failures = now.grown(minute, "mlflow_probe_failures_total", "reason", probe="api")
     why = ", ".join(f"{reason} {count:.0f}" for reason, count in failures.items() if count)
-    failed = f"{sum(failures.values()):.0f}" if failures else "-"
-    return f"{state} (last minute: p50 {_milliseconds(median)}, failed {failed}{f': {why}' if why else ''})"
+    return f"{state} (last minute: p50 {_milliseconds(median)}, failed {_sum(failures)}{f': {why}' if why else ''})"
 
 
 def _up(now: Reading, name: str) -> str:
@@ -204,6 +199,10 @@ def _up(now: Reading, name: str) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}"
+
+
+def _sum(parts: dict[str, float], digits: int = 0) -> str:
+    return f"{sum(parts.values()):.{digits}f}" if parts else "-"
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -40,7 +40,10 @@ def test_an_empty_scrape_is_dashes() -> None:
     first, *_ = screen(nothing, nothing, nothing)
 
     assert first.startswith("server -   API - (last minute: p50 -, failed -)   workers - of -")
-    assert "API - (last minute: p50 -, failed -)" in line(nothing, nothing, nothing)
+    assert line(nothing, nothing, nothing) == (
+        "server -  API - (last minute: p50 -, failed -)  workers' CPU -  database -  load -  statements -/s  "
+        "collectors 0 of 0"
+    )
 
 
 def test_the_api_is_what_it_was_in_the_last_minute_and_not_since_the_start() -> None:
