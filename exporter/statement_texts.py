@@ -19,10 +19,11 @@ BARE = re.compile(r"(?: = |\()\$\d++(?!:)")
 # Postgres replaces constants by parameters, but not in other commands than SELECT, INSERT and the like, and not in
 # the text of a statement that was pushed out while it ran. What cannot be told apart for sure ends the text: a
 # backslash in a literal (it escapes or not, by a setting), text between dollars, a comment in a comment.
+# No possessive repetition of an alternative that looks ahead: Python 3.11.2's finds nothing.
 TOKENS = re.compile(
-    r"""(?P<end>(?:\b(?:[EBXN]|U&))?'(?:[^'\\]|'')*+\\|\$(?!\d)\w*\$|/\*(?:[^*/]|\*(?!/)|/(?!\*))*+/\*)"""
+    r"""(?P<end>(?:\b(?:[EBXN]|U&))?'(?:[^'\\]|'')*+\\|\$(?!\d)\w*\$|/\*(?:[^*/]|\*(?!/)|/(?!\*))*/\*)"""
     r"""|(?P<literal>(?:\b(?:[EBXN]|U&))?'(?:[^'\\]|'')*+(?:'|\Z)|(?<![\w$."])(?:\d|\.\d)[\w.]*+)"""
-    r"""|(?P<comment>--[^\n]*+|/\*(?:[^*/]|\*(?!/)|/(?!\*))*+(?:\*/|\Z))"""
+    r"""|(?P<comment>--[^\n]*+|/\*(?:[^*/]|\*(?!/)|/(?!\*))*(?:\*/|\Z))"""
     r"""|"(?:[^"]|"")*+"?""",
     re.IGNORECASE,
 )
