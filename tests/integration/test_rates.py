@@ -61,6 +61,10 @@ def test_connections_by_state_agree_with_pg_stat_activity(stage: tuple[Postgres,
     postgres, server = stage
     with Exporter(("--server.port", str(server.port), "--probes.database", "false")) as exporter:
         exporter.scrape()
+        wait_for(
+            lambda: exporter.values("mlflow_db_load_sampled_seconds_total") != [],
+            "the load sampler's session",
+        )
         held = [postgres.connect("mlflow", "mlflow") for _ in range(7)]
         for connection in held[:3]:
             connection.autocommit = False

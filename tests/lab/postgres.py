@@ -56,7 +56,9 @@ class Postgres(Server):
         self.prepared = prepared
         super().__init__(port, user=UNPRIVILEGED)
         self.data = self.directory / "data"
-        self.settings = SETTINGS | {"unix_socket_directories": str(self.directory)} | dict(settings or {})
+        # Linux takes 107 bytes for a socket's path; below a deep temporary directory there is none.
+        sockets = str(self.directory) if len(str(self.directory)) < 80 else ""
+        self.settings = SETTINGS | {"unix_socket_directories": sockets} | dict(settings or {})
 
     def command(self) -> list[str]:
         return [str(self.bin / "postgres"), "-D", str(self.data), "-p", str(self.port)]
