@@ -10,7 +10,8 @@ from exporter.collector import SourceError
 from exporter.discovery import Discovery, Found, Sighting
 from exporter.logs import printable
 from exporter.metric import Sample, gauge
-from exporter.plan import Plan, Running, plan, withholds_login
+from exporter.plan import Plan, plan, withholds_login
+from exporter.running import Running
 from exporter.samplers.load import LoadSampler
 from exporter.samplers.probes import Probe
 from exporter.scrape import Scraper

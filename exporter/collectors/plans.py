@@ -8,11 +8,11 @@ from exporter import plans
 from exporter.collector import Collector, Reason, SourceError
 from exporter.metric import Sample, gauge
 from exporter.plans import Scan, Table
-from exporter.slowest import Slow, obstacle, slowest
 from exporter.sources.facts import MONITOR, Facts, quoted
 from exporter.sources.pipeline import Row
 from exporter.sql import Answers
 from exporter.statements import TABLES
+from exporter.statements.slowest import Slow, obstacle, slowest
 
 # What takes most time is among them; more would be more series and no other cause.
 STATEMENTS = 10

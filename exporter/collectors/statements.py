@@ -10,9 +10,9 @@ from exporter.metric import Metric, Sample, counter, gauge
 from exporter.sources.facts import MONITOR, quoted
 from exporter.sources.pipeline import Row
 from exporter.sql import Answers, SqlCollector
-from exporter.statement_counts import Counts, Reading
-from exporter.statement_totals import Totals
 from exporter.statements import KNOWN, Statement
+from exporter.statements.counts import Counts, Reading
+from exporter.statements.totals import Totals
 
 CLASS = ("operation", "table")
 OPERATION = ("operation",)

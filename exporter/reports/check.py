@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from exporter.lane import Lane, Reading
-from exporter.plan import probe_of
+from exporter.running import probe_of
 from exporter.service import Service
 from exporter.settings import Settings
 from exporter.status import place

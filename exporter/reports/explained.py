@@ -14,8 +14,8 @@ from exporter.plans import ADVISED, Scan, Table
 from exporter.reports.terminal import printable
 from exporter.reports.watch import Watch
 from exporter.reports.writers import Writers, writers
-from exporter.slowest import LIST, Slow, obstacle, since
 from exporter.sources.facts import MONITOR, Facts, quoted
+from exporter.statements.slowest import LIST, Slow, obstacle, since
 
 # How sessions of the database's own machine are shown.
 LOCAL = re.compile(r"(?:socket|127\..*|::1)\Z")

@@ -11,10 +11,10 @@ from typing import TypeVar
 from exporter.collector import Query, SourceError
 from exporter.discovery import Discovery
 from exporter.host import processes, sockets
-from exporter.slowest import Slow, obstacle, slowest
 from exporter.sources.facts import Facts
 from exporter.sources.pipeline import Row
 from exporter.sources.postgres import PostgresSession, PostgresSource
+from exporter.statements.slowest import Slow, obstacle, slowest
 
 T = TypeVar("T")
 

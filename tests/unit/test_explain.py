@@ -16,9 +16,9 @@ from exporter.reports.explained import Problem, Report, report_of
 from exporter.reports.terminal import COLUMNS, duration, printable, size
 from exporter.reports.watch import Watch
 from exporter.reports.writers import writers
-from exporter.slowest import Slow
 from exporter.sources.facts import Facts
 from exporter.sources.pipeline import Row
+from exporter.statements.slowest import Slow
 
 pytestmark = pytest.mark.unit
 

@@ -11,8 +11,8 @@ import pytest
 from exporter import plans, queries
 from exporter.collector import Reason, SourceError
 from exporter.plans import Index, Scan, Table, advise, answers
-from exporter.slowest import Slow, obstacle, since, slowest
 from exporter.statements import classify
+from exporter.statements.slowest import Slow, obstacle, since, slowest
 
 pytestmark = pytest.mark.unit
 

@@ -6,8 +6,8 @@ import pytest
 
 from exporter.plan import plan
 from exporter.settings import load
-from exporter.slow_statements import ROUND_SECONDS, SlowStatements
 from exporter.statements import Statement
+from exporter.statements.sticky import ROUND_SECONDS, SlowStatements
 
 pytestmark = pytest.mark.unit
 

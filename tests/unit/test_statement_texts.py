@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.statement_texts import SHOWN, driver, shown
 from exporter.statements import classify
+from exporter.statements.texts import SHOWN, driver, shown
 
 pytestmark = pytest.mark.unit
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from exporter.collector import Reason, SourceError
-from exporter.slow_statements import SlowStatements
 from exporter.sql import Answers
-from exporter.statement_counts import Counts, Reading, Shape, deltas
-from exporter.statement_texts import LOOKED_AT, driver, shown
 from exporter.statements import KNOWN, Statement, classify
+from exporter.statements.counts import Counts, Reading, Shape, deltas
+from exporter.statements.sticky import SlowStatements
+from exporter.statements.texts import LOOKED_AT, driver, shown
 
 # Reading texts costs the server the whole file of them, 52 ms at 14 MB: at most a hundredth of its time.
 REST = 100
