@@ -16,7 +16,8 @@ INFO = gauge(
 )
 ROUND_TRIP = gauge(
     "mlflow_db_round_trip_seconds",
-    "Seconds from sending a scrape's first query to its answer, about 1 ms of our own included.",
+    "Seconds from sending a scrape's queries to the first answer: the round trip and what the exporter itself did "
+    "in that moment, so an upper bound; mlflow_probe_duration_seconds of the probe database is the measure.",
     "the exporter's kept connection",
     "seconds",
 )

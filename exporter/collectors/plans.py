@@ -90,7 +90,8 @@ def refusal(
 def _samples(planned: Iterable[tuple[Slow, tuple[Scan, ...]]], tables: dict[str, Table]) -> Iterator[Sample]:
     read: dict[tuple[str, str], bool] = {}
     for slow, scans in planned:
-        read.setdefault((slow.operation, slow.table), False)
+        if slow.table:
+            read.setdefault((slow.operation, slow.table), False)
         for scan in scans:
             if not scan.index and scan.table in tables and tables[scan.table].large:
                 read[slow.operation, scan.table if scan.table in TABLES else "other"] = True

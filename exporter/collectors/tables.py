@@ -35,8 +35,14 @@ class Tables(SqlCollector):
             "pg_stat_user_tables.n_dead_tup",
             labels=("table",),
         ),
-        _table("sequential_scans", "Scans of the whole table.", "seq_scan"),
-        _table("sequential_rows_read", "Live rows read by scans of the whole table.", "seq_tup_read"),
+        _table(
+            "sequential_scans", "Scans of the whole table; each process of a parallel one counts.", "seq_scan"
+        ),
+        _table(
+            "sequential_rows_read",
+            "Live rows read by scans of the whole table; the exporter itself reads `runs` so every 5 minutes.",
+            "seq_tup_read",
+        ),
         _table(
             "rows_inserted",
             "Rows inserted, rolled back ones included: of runs those started, of metrics the points logged, of params "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.collectors.tables import TABLES
+from exporter.collectors.tables import BUSIEST
 from exporter.metric import Metric, gauge
 from exporter.sql import SqlCollector
 
@@ -14,7 +14,7 @@ def _table(stem: str, help: str, column: str, unit: str = "") -> Metric:
 class Vacuum(SqlCollector):
     name = "vacuum"
     queries = ("vacuum",)
-    params = (list(TABLES),)
+    params = (list(BUSIEST),)
     needs_store = True
     metrics = (
         _table(

@@ -1,4 +1,4 @@
--- mlflow-exporter: what tells whether this session's process runs on the exporter's own machine, and where its
+-- What tells whether this session's process runs on the exporter's own machine, and where its
 -- data are. The directory is shown to members of pg_read_all_settings (pg_monitor has it) alone.
 select a.pid,
        extract(epoch from a.backend_start)::float8 as started,

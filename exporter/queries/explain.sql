@@ -1,4 +1,4 @@
--- mlflow-exporter: the generic plans of the statements in $1, in their order, as one JSON array: each is a plan, or
+-- The generic plans of the statements in $1, in their order, as one JSON array: each is a plan, or
 -- {"sqlstate", "message"} where Postgres would not plan that one. Nothing is executed. One round trip of three
 -- statements in one read-only transaction; what they hand on is local to it, so a pooler keeps nothing.
 -- Before 16 there is no EXPLAIN (GENERIC_PLAN), only a prepared statement, which outlives a rollback: whatever

@@ -1,4 +1,4 @@
--- mlflow-exporter: sessions of MLflow's database by where they come from and what they do; samples of it tell the time
+-- Sessions of MLflow's database by where they come from and what they do; samples of it tell the time
 -- in SQL from the time between two statements of a transaction, in which Python works.
 select usename::text as "user", coalesce(host(client_addr), 'socket') as address,
        left(application_name, 100)::text as application,

@@ -1,4 +1,4 @@
--- mlflow-exporter: what the other queries depend on; read with every scrape, since each of it can change under us.
+-- What the other queries depend on; read with every scrape, since each of it can change under us.
 -- MLflow's schema is where both of its tables are; of several the one that we may use, then the largest.
 with store as (
   select n.oid, n.nspname, has_schema_privilege(n.oid, 'usage') as visible

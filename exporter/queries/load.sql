@@ -1,4 +1,4 @@
--- mlflow-exporter: client sessions at work just now, what they wait for and, in MLflow's database, what they do.
+-- Client sessions at work just now, what they wait for and, in MLflow's database, what they do.
 -- Asked once a second: 0.2 ms with 10 sessions, 1.1 ms with 400 idle ones, 3 ms with 100 more at work on long texts.
 -- Texts of other applications are not read. Which sessions are the exporter's is told by their texts, for behind
 -- PgBouncer a server connection keeps the application_name of the client before. Parallel workers carry the text

@@ -1,4 +1,4 @@
--- mlflow-exporter: the schema's Alembic revision, and what each b-tree of MLflow's tables ($1) is on, whatever its
+-- The schema's Alembic revision, and what each b-tree of MLflow's tables ($1) is on, whatever its
 -- name. From the catalogs alone: no lock on a table, and the same cost at any size. `building`: CREATE INDEX
 -- CONCURRENTLY is at work on it, or on one that our role may not see. Bytes are as of the last VACUUM or ANALYZE;
 -- to ask the file system would lock the index. 61 indexes: 6 ms, 689 blocks, all of the catalogs.

@@ -2,7 +2,7 @@
 -- in the database, else to the role, else to the database, else to all, else as our own session found it at its start.
 -- That last one is the server's value only where nobody has given our own role another one: else it is unknown.
 -- Once a minute, since pg_settings makes all its rows: 2 to 4 ms.
-with wanted (name) as (
+with mlflow_db_wanted (name) as (
   select unnest(array[
     'autovacuum', 'autovacuum_max_workers', 'autovacuum_vacuum_insert_scale_factor',
     'autovacuum_vacuum_scale_factor', 'checkpoint_completion_target', 'checkpoint_timeout', 'effective_cache_size',
@@ -28,7 +28,7 @@ with wanted (name) as (
   select p.name, p.vartype, p.unit,
          lower(coalesce(s.given, case when s.hides is not true then p.reset_val end)) as value
   from pg_settings p
-  join wanted using (name)
+  join mlflow_db_wanted using (name)
   left join special s using (name)
   where pg_is_in_recovery() or name not in ('hot_standby_feedback', 'max_standby_streaming_delay') -- of replicas
 ), parsed as (

@@ -1,4 +1,4 @@
--- mlflow-exporter: texts of statements that are new to us. No pattern is matched here: on 700 MB of them that took
+-- Texts of statements that are new to us. No pattern is matched here: on 700 MB of them that took
 -- a minute and more.
 select queryid, left(query, 2000) as text
 from {statements}.pg_stat_statements

@@ -1,4 +1,4 @@
--- mlflow-exporter: the 500 statements of MLflow's database that took most time, with their texts: for plans, so only
+-- The 500 statements of MLflow's database that took most time, with their texts: for plans, so only
 -- every 10 minutes and in reports. Reading texts costs the server the whole file of them: 0.1 s for 4,800 statements of
 -- 4.5 MB in all. A SELECT of more than 30,000 characters is not planned, nor is any other command: so they are cut.
 select queryid,

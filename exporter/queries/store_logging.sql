@@ -4,7 +4,7 @@
 -- whatever steps users log or not. Times are those that the clients gave, in milliseconds.
 -- 100,000 runs, 1 million points: 33 ms, 2,041 blocks of `runs` and 1,443 others; 1,000,000 runs, 10 million points:
 -- 109 ms, 20,408 and 1,661. Ten keys with 20,000 points or more in that minute: 100 ms and 7,000 blocks more.
-with running as materialized (
+with mlflow_store_running as materialized (
   select run_uuid
   from {store}.runs
   where status = 'RUNNING' and lifecycle_stage = 'active'
@@ -12,7 +12,7 @@ with running as materialized (
   limit 200
 ), latest as materialized (
   select l.key, l.step, l.timestamp
-  from running r
+  from mlflow_store_running r
   cross join lateral (
     select few.key, few.step, few.timestamp
     from (select key, step, timestamp from {store}.latest_metrics where run_uuid = r.run_uuid limit 500) few
@@ -42,6 +42,6 @@ with running as materialized (
 )
 select (select count(*) from latest) as mlflow_store_logging_runs,
        (select max(rate)::float8 from fastest) as mlflow_store_fastest_run_points_per_second,
-       (select max(p.params) from running r cross join lateral (
+       (select max(p.params) from mlflow_store_running r cross join lateral (
           select count(*) as params from (select from {store}.params where run_uuid = r.run_uuid limit 1001) few
         ) p) as mlflow_store_max_params_per_run

@@ -1,4 +1,4 @@
--- mlflow-exporter: runs that are RUNNING or were started after $1 (Unix milliseconds), the 500 newest, and those of $2
+-- Runs that are RUNNING or were started after $1 (Unix milliseconds), the 500 newest, and those of $2
 -- (which have ended since), with what they have logged so far and who logs. In reports only: without an index on
 -- status it reads all runs, 74 ms for a million; the rest costs 0.1 ms a run, whatever they have logged, since metrics
 -- is not read.

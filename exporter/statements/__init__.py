@@ -59,7 +59,7 @@ OPERATIONS = {
     "admin": "users, roles, workspaces, webhooks, MCP servers, skills",
     "gc": "mlflow gc",
     "commit": "COMMIT",
-    "transaction": "BEGIN, ROLLBACK, savepoints",
+    "transaction": "BEGIN, ROLLBACK, savepoints, settings of the session",
     "ping": "the connection pool's check of a connection",
     "fk_check": "Postgres' own checks and cascades of foreign keys; their time is in the statement around them too",
     "nested": "statements inside functions; their time is in the statement around them too",
@@ -172,15 +172,15 @@ SHAPES = tuple(
     (operation, re.compile(shape, re.IGNORECASE))
     for operation, shape in (
         ("commit", r"(?:COMMIT|END)\b"),
-        ("transaction", r"(?:BEGIN|START TRANSACTION|ROLLBACK|ABORT|SAVEPOINT|RELEASE)\b"),
+        ("transaction", r"(?:BEGIN|START TRANSACTION|ROLLBACK|ABORT|SAVEPOINT|RELEASE|SET|RESET|DISCARD|DEALLOCATE)\b"),
         ("ping", r"(?:SELECT \$?\d+;?|;)\Z"),
         ("catalog", r"(?:CREATE|ALTER|DROP|COMMENT|SHOW)\b"),
         ("catalog", r"SELECT (?:current_schema|pg_catalog\.)|SELECT .* FROM (?:pg_|information_schema\.)"),
     )
 )
 
-# Our own: marked, with a column named as a metric, or the limits that are set before each of them.
-MARK = re.compile(r"\s*+(?:--|/\*) mlflow-exporter\b")
+# Our own: marked before or behind the first word, with a column named as a metric, or the limits that are set before each of them.
+MARK = re.compile(r"(?:\s*--[^\n]*\n)*\s*(?:\w+ )?(?:--|/\*) mlflow-exporter\b")
 OURS = re.compile(
     r"\bmlflow_(?:server|host|db|store|probe|exporter)_[a-z]|set_config\(.*set_config\(", re.DOTALL
 )

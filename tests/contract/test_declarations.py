@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from exporter import queries
 from exporter.collectors import BY_NAME, DATABASE_UP
 from exporter.reports.reference import declared
 from exporter.sql import SqlCollector
+from exporter.statements import classify
 
 pytestmark = pytest.mark.contract
 
@@ -72,3 +74,15 @@ def test_every_metric_of_an_sql_collector_is_a_column_of_its_queries(name: str) 
         return
     for metric in collector.metrics:
         assert any(metric.name in text for text in texts), metric.name
+
+
+@pytest.mark.parametrize("name", sorted(queries.variants()))
+def test_our_own_statements_are_known_as_such_whether_postgres_keeps_comments_or_not(name: str) -> None:
+    for major, _ in queries.variants()[name]:
+        text = queries.sql(name, major or 13)
+        assert text is not None
+        for statement in text.decode().split("\n;\n"):
+            assert classify(statement).operation == "exporter"
+            # Postgres 18 stores a statement from its first word on.
+            bare = re.sub(r"\A(?:\s*--[^\n]*\n)+", "", statement)
+            assert classify(bare).operation == "exporter", bare[:100]
