@@ -172,14 +172,17 @@ SHAPES = tuple(
     (operation, re.compile(shape, re.IGNORECASE))
     for operation, shape in (
         ("commit", r"(?:COMMIT|END)\b"),
-        ("transaction", r"(?:BEGIN|START TRANSACTION|ROLLBACK|ABORT|SAVEPOINT|RELEASE|SET|RESET|DISCARD|DEALLOCATE)\b"),
+        (
+            "transaction",
+            r"(?:BEGIN|START TRANSACTION|ROLLBACK|ABORT|SAVEPOINT|RELEASE|SET|RESET|DISCARD|DEALLOCATE)\b",
+        ),
         ("ping", r"(?:SELECT \$?\d+;?|;)\Z"),
         ("catalog", r"(?:CREATE|ALTER|DROP|COMMENT|SHOW)\b"),
         ("catalog", r"SELECT (?:current_schema|pg_catalog\.)|SELECT .* FROM (?:pg_|information_schema\.)"),
     )
 )
 
-# Our own: marked before or behind the first word, with a column named as a metric, or the limits that are set before each of them.
+# Our own: marked before or behind the first word, with a column named as a metric, or the limits set before each.
 MARK = re.compile(r"(?:\s*--[^\n]*\n)*\s*(?:\w+ )?(?:--|/\*) mlflow-exporter\b")
 OURS = re.compile(
     r"\bmlflow_(?:server|host|db|store|probe|exporter)_[a-z]|set_config\(.*set_config\(", re.DOTALL
