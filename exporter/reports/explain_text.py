@@ -36,6 +36,12 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  SQL of MLflow {duration(where.sql_seconds)}{workers}"
     yield from paragraph(where.says)
     yield ""
+    if report.missing:
+        yield "MISSING INDEXES, which MLflow's own migrations make for this schema"
+        for make in report.missing:
+            yield from statement(make)
+        yield from paragraph("Each builds beside the server's work, and reads its table twice.")
+        yield ""
     planned = list(_worth([one for one in report.statements if one.reads is not None]))
     if planned:
         yield "SLOWEST SELECTS, by their share of MLflow's SQL since statistics began"

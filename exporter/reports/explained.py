@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter import plans
@@ -14,7 +14,9 @@ from exporter.plans import ADVISED, Scan, Table
 from exporter.reports.terminal import printable
 from exporter.reports.watch import Watch
 from exporter.reports.writers import Writers, writers
+from exporter.schema import audit, catalogue, found
 from exporter.sources.facts import MONITOR, Facts, quoted
+from exporter.sources.pipeline import Row
 from exporter.statements.slowest import LIST, Slow, obstacle, since
 
 # How sessions of the database's own machine are shown.
@@ -94,10 +96,13 @@ class Explained:
 
 @dataclass(frozen=True, slots=True)
 class Report:
+    """All that `explain` says; `missing` are the statements that make the indexes of MLflow's own that are gone."""
+
     seconds: float
     version: str
     where: Where
     statements: tuple[Explained, ...]
+    missing: tuple[str, ...]
     writers: Writers | None
     problems: tuple[Problem, ...]
 
@@ -115,17 +120,30 @@ def report_of(seen: Watch) -> Report:
         remedy = MONITOR.format(role=role)
         detail = f"role {role} may not see the statements of other roles"
         problems.append(Problem("statements", Reason.PERMISSION, detail, remedy))
-    found = None
+    wrote = None
     if "writers" not in seen.problems and "tables" not in seen.problems:
-        found = writers(seen)
+        wrote = writers(seen)
     return Report(
         seen.seconds,
         seen.facts.version,
         where(seen, None if "statements" in seen.problems else sum(used for _, used in recent.values())),
         tuple(_statements(seen, seen.facts, recent)),
-        found,
+        tuple(missing(seen.schema, seen.facts.store_schema)),
+        wrote,
         tuple(problems),
     )
+
+
+def missing(rows: Sequence[Row], schema: str) -> Iterator[str]:
+    """Return what makes the indexes anew that this revision's migrations made; nothing for an unknown revision."""
+    if not rows:
+        return
+    expected = catalogue().expected(str(rows[0]["revision"] or ""))
+    for index in audit([found(row) for row in rows], expected).missing:
+        unique = "UNIQUE " if index.unique else ""
+        columns = ", ".join(quoted(one) if one.isidentifier() else one for one in index.columns)
+        where = "  -- and its WHERE, from MLflow's migration" if index.partial else ""
+        yield f"CREATE {unique}INDEX CONCURRENTLY ON {quoted(schema)}.{quoted(index.table)} ({columns});{where}"
 
 
 def where(seen: Watch, sql: float | None) -> Where:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from exporter.collector import Query, SourceError
+from exporter.collectors.schema import Schema
 from exporter.discovery import Discovery
 from exporter.host import processes, sockets
 from exporter.sources.facts import Facts
@@ -42,6 +43,7 @@ class Watch:
     planned: list[Slow] = field(default_factory=list)
     plans: str = ""
     tables: Sequence[Row] = ()
+    schema: Sequence[Row] = ()
     writers: tuple[Sequence[Row], Sequence[Row]] = ((), ())
     sessions: list[Sequence[Row]] = field(default_factory=list)
     cpu: dict[tuple[int, int], float] | None = None
@@ -80,6 +82,7 @@ def _end(
     wanted = [
         Query("statements_slowest", (), PATIENCE_SECONDS),
         Query("plan_tables"),
+        *Schema.wanted(),
         Query("writers", (seen.began, runs), WRITERS_SECONDS),
     ]
     session = source.open(wanted, time.monotonic() + PATIENCE_SECONDS)
@@ -92,6 +95,7 @@ def _end(
         if "tables" in seen.problems:
             return found, []
         seen.tables = seen.attempt("tables", lambda: session.rows("plan_tables")) or []
+        seen.schema = seen.attempt("schema", lambda: session.rows("schema")) or []
         if plan:
             _plan(seen, session, found)
         return found, seen.attempt("writers", lambda: session.rows("writers")) or []

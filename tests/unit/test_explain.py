@@ -12,10 +12,11 @@ import pytest
 
 from exporter.collector import Reason, SourceError
 from exporter.reports.explain_text import failed, text
-from exporter.reports.explained import Problem, Report, report_of
+from exporter.reports.explained import Problem, Report, missing, report_of
 from exporter.reports.terminal import COLUMNS, duration, printable, size
 from exporter.reports.watch import Watch
 from exporter.reports.writers import writers
+from exporter.schema import catalogue
 from exporter.sources.facts import Facts
 from exporter.sources.pipeline import Row
 from exporter.statements.slowest import Slow
@@ -287,3 +288,26 @@ def test_figures_are_read_at_a_glance() -> None:
         "1.50 s",
         "72.0 s",
     ]
+
+
+def test_an_index_of_mlflows_own_that_is_gone_is_named_with_the_statement_that_makes_it() -> None:
+    known = catalogue()
+    revision = next(one for one, release in reversed(known.revisions) if release)
+    rows = [
+        {
+            **index._asdict(),
+            "revision": revision,
+            "name": "i",
+            "covering": False,
+            "valid": True,
+            "building": False,
+            "bytes": 0,
+        }
+        for index in known.expected(revision)
+        if (index.table, index.columns) != ("metrics", ("run_uuid", "key", "step"))
+    ]
+    assert list(missing(rows, "tracking")) == [
+        'CREATE INDEX CONCURRENTLY ON "tracking"."metrics" ("run_uuid", "key", "step");'
+    ]
+    assert list(missing([], "tracking")) == []
+    assert list(missing([{**row, "revision": "of a fork"} for row in rows], "tracking")) == []
