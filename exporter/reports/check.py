@@ -9,6 +9,7 @@ from exporter.lane import Lane, Reading
 from exporter.running import probe_of
 from exporter.service import Service
 from exporter.settings import Settings
+from exporter.sources.postgres import PostgresSource
 from exporter.status import place
 
 PATIENCE_SECONDS = 10.0
@@ -64,6 +65,11 @@ def _of_lane(lane: Lane, reading: Reading, width: int) -> Iterator[str]:
         yield f"collector  {name:<{width}}  {f'{outcome.reason}: {outcome.detail}' if outcome.reason else count}"
         if outcome.remedy:
             yield f"           {'':<{width}}  -> {outcome.remedy}"
+    if isinstance(lane.source, PostgresSource):
+        for remark, remedy in lane.source.remarks:
+            yield f"remark     {remark}"
+            if remedy:
+                yield f"           -> {remedy}"
 
 
 def _probes(service: Service) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from exporter.collector import Reason, SourceError
@@ -16,7 +16,7 @@ class Facts:
     """`store_schema` and `statements_schema` are empty where MLflow's tables or the extension are not there.
 
     `sees_all`: our role may see other roles' sessions and statements. `store_visible`, `statements_visible`: it may
-    use those schemas.
+    use those schemas. `neighbours` is how many other databases are on the same server.
     """
 
     version_num: int
@@ -26,6 +26,8 @@ class Facts:
     role: str
     superuser: bool
     sees_all: bool
+    io_timing: bool
+    neighbours: int
     store_oid: int
     store_schema: str
     store_visible: bool
@@ -42,6 +44,8 @@ class Facts:
             role=str(row["role"]),
             superuser=bool(row["superuser"]),
             sees_all=bool(row["sees_all"]),
+            io_timing=bool(row["io_timing"]),
+            neighbours=int(str(row["neighbours"])),
             store_oid=int(str(row["store_oid"] or 0)),
             store_schema=str(row["store_schema"] or ""),
             store_visible=bool(row["store_visible"]),
@@ -76,6 +80,27 @@ class Facts:
     def exact(self, error: SourceError) -> SourceError:
         """Return an error whose remedy names our own role where it says `{role}`."""
         return SourceError(error.reason, error.detail, error.remedy.replace("{role}", quoted(self.role)))
+
+    def remarks(self) -> Iterator[tuple[str, str]]:
+        """Give what is no failure and still limits what is seen, each with what mends it (or empty)."""
+        if not self.sees_all:
+            yield (
+                f"role {self.role} sees its own sessions and statements only",
+                MONITOR.format(role=quoted(self.role)),
+            )
+        if not self.io_timing:
+            yield (
+                "track_io_timing is off, so no I/O time is known",
+                "ALTER SYSTEM SET track_io_timing = on; SELECT pg_reload_conf();",
+            )
+        if self.in_recovery:
+            yield "the database is a replica: what its primary writes and runs is not seen here", ""
+        if self.neighbours:
+            yield (
+                f'{self.neighbours} more databases share this Postgres: their load is shown as database="other", '
+                "and its cores, memory and connections are theirs too",
+                "",
+            )
 
     def require_store(self) -> None:
         """Raise SourceError where MLflow's tables are not there or not within reach."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 
@@ -10,6 +11,8 @@ from exporter.collector import Query, Reason, SourceError
 from exporter.sources.conninfo import Target
 from exporter.sources.facts import Facts
 from exporter.sources.pipeline import Limits, Link, Row, Ticket, connect
+
+log = logging.getLogger(__name__)
 
 # A connect gets half of what is left, and no more than this, so that the scrape is not all waiting.
 CONNECT_SECONDS = 5.0
@@ -87,6 +90,7 @@ class PostgresSource:
         self.target = target
         self._link: Link | None = None
         self._facts: Facts | None = None
+        self._said: set[tuple[str, str]] = set()
 
     def open(self, wanted: Sequence[Query], deadline: float) -> PostgresSession:
         """Send the scrape's queries and wait for the first answer, which shows that the server is up."""
@@ -112,11 +116,23 @@ class PostgresSource:
         if session is None or facts != self._facts:
             # The first scrape of a connection, or the server changed under us: the queries sent with the old
             # facts, if any, are read and dropped by settle(), and sent anew with the right ones.
+            self._say(facts)
             self._facts = facts
             session = PostgresSession(link, facts, round_trip, deadline)
             session.submit(wanted)
         session.round_trip = round_trip
         return session
+
+    @property
+    def remarks(self) -> tuple[tuple[str, str], ...]:
+        """What limits the answers without being a failure, as of the last reading; each with what mends it."""
+        return tuple(self._facts.remarks()) if self._facts else ()
+
+    def _say(self, facts: Facts) -> None:
+        for remark in facts.remarks():
+            if remark not in self._said:
+                log.info("%s%s", remark[0], f". Remedy: {remark[1]}" if remark[1] else "")
+        self._said = set(facts.remarks())
 
     def settle(self) -> None:
         """Read what is still under way after the answers were given; may take long, closes a silent socket."""

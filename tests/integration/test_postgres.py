@@ -405,6 +405,29 @@ def test_functions_that_mlflows_owner_defines_do_not_run_as_our_role(database: t
     assert server.execute("SELECT * FROM public.seen", dbname=name) == []
 
 
+def test_what_limits_the_answers_without_being_a_failure_is_remarked_once(
+    database: tuple[Postgres, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    server, name = database
+    caplog.set_level("INFO", "exporter.sources.postgres")
+    server.execute("CREATE DATABASE neighbour")
+    server.execute(f"ALTER DATABASE {name} SET track_io_timing = off")
+    try:
+        with lane_to(server.dsn("mlflow", name)) as lane:
+            read(lane)
+            read(lane)
+            assert isinstance(lane.source, PostgresSource)
+            remarks = dict(lane.source.remarks)
+    finally:
+        server.drop("neighbour")
+    assert remarks["role mlflow sees its own sessions and statements only"] == 'GRANT pg_monitor TO "mlflow";'
+    assert remarks["track_io_timing is off, so no I/O time is known"].startswith(
+        "ALTER SYSTEM SET track_io_timing = on"
+    )
+    assert any("more databases share this Postgres" in remark for remark in remarks)
+    assert len([one for one in caplog.records if "track_io_timing" in one.getMessage()]) == 1
+
+
 def test_remedies_are_exact(database: tuple[Postgres, str]) -> None:
     server, name = database
     server.execute("CREATE SCHEMA hidden", dbname=name)

@@ -25,18 +25,7 @@ pytestmark = pytest.mark.unit
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "plans"
 FACTS = Facts(
-    version_num=150_018,
-    version="15.18",
-    in_recovery=False,
-    database="mlflow",
-    role="exporter",
-    superuser=False,
-    sees_all=True,
-    store_oid=2200,
-    store_schema="public",
-    store_visible=True,
-    statements_schema="public",
-    statements_visible=True,
+    150_018, "15.18", False, "mlflow", "exporter", False, True, True, 0, 2200, "public", True, "public", True
 )
 SEARCH = Slow(
     "search_runs",

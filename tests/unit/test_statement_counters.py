@@ -19,7 +19,9 @@ INSERT = "INSERT INTO metrics (key) VALUES ($1)"
 HISTORY = "SELECT metrics.key AS metrics_key FROM metrics WHERE metrics.run_uuid = $1"
 ORDERS = "SELECT id FROM orders"
 TEXTS = {1: INSERT, 2: HISTORY, 3: ORDERS}
-FACTS = Facts(150000, "15.0", False, "mlflow", "exporter", False, True, 2200, "public", True, "public", True)
+FACTS = Facts(
+    150000, "15.0", False, "mlflow", "exporter", False, True, True, 0, 2200, "public", True, "public", True
+)
 
 Costs = tuple[float, float, float, float, float]
 """blocks hit, blocks read, temp blocks, WAL bytes, I/O milliseconds"""
