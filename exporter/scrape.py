@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector as Registry
 
 from exporter import __version__
 from exporter.lane import Lane, Reading
-from exporter.metric import Metric, Sample, families, gauge
+from exporter.metric import Sample, families, gauge
 
 BUILD_INFO = gauge(
     "mlflow_exporter_build_info",
@@ -34,9 +34,6 @@ METRICS = (BUILD_INFO, SERIES)
 
 class Gives(Protocol):
     """A part that knows its samples without waiting: a sampler's loop, the state of the configuration."""
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]: ...
 
     def samples(self) -> Iterable[Sample]: ...
 

@@ -22,7 +22,6 @@ class Frontend:
     """A web server's command line. `port` is 0 and `workers` None where it does not say."""
 
     kind: str
-    host: str
     port: int
     workers: int | None
     scheme: str
@@ -39,14 +38,13 @@ def frontend(argv: Sequence[str], marked: bool = False) -> Frontend | None:
     if not kind or not (marked or any(sign in word for word in argv for sign in SIGNS)):
         return None
     if kind == "gunicorn":
-        host, port = _split(option(argv, "-b", "--bind"))
+        port = option(argv, "-b", "--bind").rpartition(":")[2]
         workers = option(argv, "-w", "--workers")
     else:
-        host, port = option(argv, "--host"), option(argv, "--port")
+        port = option(argv, "--port")
         workers = option(argv, "--workers") if kind == "uvicorn" else "1"
     return Frontend(
         kind=kind,
-        host=host,
         port=int(port) if _number(port) else 0,
         workers=int(workers) if _number(workers) else None,
         scheme="https" if option(argv, "--ssl-certfile", "--certfile") else "http",
@@ -105,11 +103,6 @@ def _kind(argv: Sequence[str]) -> str:
         if name in KINDS or name == "waitress-serve":
             return name.partition("-")[0]
     return ""
-
-
-def _split(bind: str) -> tuple[str, str]:
-    host, _, port = bind.rpartition(":")
-    return host.strip("[]"), port
 
 
 def _number(text: str) -> bool:

@@ -2,7 +2,7 @@
 -- pg_blocking_pids locks the lock manager for a moment, so at most 50 waiters are asked.
 -- Since 14 pg_locks knows when a wait began; it is NULL for the first moments of one.
 with sessions as materialized (
-  select pid, state, xact_start, state_change, query_start, wait_event_type, backend_type is null as hidden
+  select pid, state, xact_start, state_change, wait_event_type, backend_type is null as hidden
   from pg_stat_activity
   where datname = current_database() and usesysid is not null and pid <> pg_backend_pid()
     and coalesce(backend_type, 'client backend') = 'client backend'

@@ -1,7 +1,7 @@
 -- Runs that are RUNNING or were started after $1 (Unix milliseconds), the 500 newest, and those of $2
 -- (which have ended since), with what they have logged so far and who logs. In reports only: without an index on
--- status it reads all runs, 74 ms for a million; the rest costs 0.1 ms a run, whatever they have logged, since metrics
--- is not read.
+-- status it reads all runs. metrics is not read: what a run has logged costs nothing. Measured on Postgres 15 with 500
+-- rows to give: 23 ms at 100,000 runs, 87 ms at 1,000,000.
 with newest as materialized (
   select run_uuid, experiment_id, user_id, status, start_time
   from {store}.runs

@@ -79,10 +79,6 @@ class Link:
     def open(self) -> bool:
         return self.pgconn.status == ConnStatus.OK
 
-    @property
-    def idle(self) -> bool:
-        return not self._under_way
-
     def submit(self, name: str, sql: bytes, params: Sequence[object], limits: Limits) -> Ticket:
         """Queue one query behind those under way and send what the socket takes.
 
