@@ -130,7 +130,7 @@ class _Walk:
                 key=boot or f"socket-{inode}",
                 head=head,
                 # Only uvicorn's workers are forked this way, and its options went with the supervisor.
-                frontend=Frontend("uvicorn", "", 0, None, "http", AUTH in environ),
+                frontend=Frontend("uvicorn", 0, None, "http", AUTH in environ),
                 listener=listener,
                 owner=owner,
                 orphans=tuple(one.stat for one, _, _ in members),
