@@ -108,6 +108,7 @@ def watched() -> Iterator[tuple[Postgres, Exporter]]:
                         > 0
                     ),
                     "the first result of each probe and of the load",
+                    120,  # on a busy machine the first answers of four new workers take their time
                 )
                 yield postgres, exporter
 
