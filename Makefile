@@ -4,18 +4,22 @@ PYTHON = python3
 BIN = .venv/bin
 INSTALL = $(PYTHON) tests/lab/install.py
 MINUTES =
+FAULT =
 
 SERVERS = .venv-mlflow/.done .tools/debian.done .tools/postgres.done
 
 help:
 	@echo 'make demo [MINUTES=n]  a real MLflow, Postgres, load, exporter, Prometheus on this machine; Ctrl-C ends'
-	@echo 'make test              all of: lint types unit contract integration'
+	@echo 'make demo FAULT=cause  the same, and what is notified when that cause is made to happen and undone'
+	@echo 'make test              all of: lint types unit contract lint-pack integration'
+	@echo 'make lint-pack         lint the alerts and run their tests, with promtool and amtool'
+	@echo 'make faults            make every cause happen and write tests/faults/MATRIX.md; faults-ci: some of them'
 	@echo 'make tools             install what these need, inside the checkout; they do it themselves'
 	@echo 'make clean             remove all that was installed or built'
 
 # One after the other, so that the first failure is the last thing on the screen.
 test:
-	@for step in lint types unit contract integration; do $(MAKE) --silent $$step || exit 1; done
+	@for step in lint types unit contract lint-pack integration; do $(MAKE) --silent $$step || exit 1; done
 
 lint: .venv/.done
 	@$(BIN)/ruff check --quiet .
@@ -27,12 +31,23 @@ types: .venv/.done
 unit contract: .venv/.done
 	@$(BIN)/pytest -q -m $@
 
+# pint, mixtool and dashboard-linter cannot be had from the Go proxy everywhere: tests/contract/lint_*.py have their
+# rules. promtool and amtool are Debian's oldest, which users have, and current ones where there is a `go`.
+lint-pack: .venv/.done .tools/debian.done .tools/go.done
+	@$(BIN)/pytest -q -n 3 -m pack
+
 # Side by side, since most of the time is waiting for servers to start; a file's tests share its servers.
 integration: tools
-	@$(BIN)/pytest -q --durations=10 -n 3 --dist loadfile -m $@
+	@$(BIN)/pytest -q --durations=10 -n 3 --dist loadfile -m 'integration and not pack'
 
 demo: tools
-	@exec $(BIN)/python -m tests.lab $(MINUTES)
+	@exec $(BIN)/python -m tests.lab $(MINUTES) $(if $(FAULT),--fault $(FAULT))
+
+faults: tools
+	@exec $(BIN)/python -m tests.faults
+
+faults-ci: tools
+	@exec $(BIN)/python -m tests.faults --ci
 
 venv: .venv/.done
 
@@ -59,7 +74,14 @@ tools: .venv/.done
 	@$(INSTALL) postgres
 	@touch $@
 
+# Without a done-file where it did not come to be, so that the next run tries again.
+.tools/go.done: tests/lab/install.py
+	@if command -v go >/dev/null; then \
+		echo 'building the current promtool and amtool into .tools'; \
+		if $(INSTALL) go; then touch $@; else echo 'that failed: Debian'"'"'s promtool and amtool check alone'; fi; \
+	else echo 'no go on PATH: Debian'"'"'s promtool and amtool check alone'; fi
+
 clean:
 	@rm -rf .venv .venv-mlflow .tools .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 
-.PHONY: help test lint types unit contract integration demo venv tools clean
+.PHONY: help test lint types unit contract lint-pack integration demo faults faults-ci venv tools clean

