@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from pathlib import Path
+from pathlib import Path
 
-from tests.lab.postgres import Postgres
+from tests.lab import tools
+from tests.lab.postgres import Postgres, keep
 
 KEYS = 10  # metric keys a run
 BUSY = 20  # runs still RUNNING that logged a moment ago, one point of each key a second
 FORGOTTEN = 500  # runs of jobs that were killed: RUNNING for ever
 
-# Two experiments of five hold most runs, as everywhere; every hundredth run is deleted.
+# Every hundredth run is deleted.
+UNEQUAL = "(array[0, 1, 1, 2, 3])[1 + n % 5]"  # a few experiments hold all runs, one of them many
+# Each experiment holds one in fifty: so few that an index of them is used, with a plan for any of them too.
+EQUAL = "1 + n % 50"
 RUNS = """
 insert into runs (run_uuid, name, source_type, source_name, user_id, status, start_time, end_time, lifecycle_stage,
                   experiment_id, artifact_uri)
@@ -20,7 +26,7 @@ select md5(n::text), 'run-' || n, 'LOCAL', 'train.py', 'user-' || n % 50,
        (extract(epoch from now()) * 1000)::bigint - case when n > {runs} - {busy} then 1000 * ({points} / {keys})
                                                          else ({runs} - n) * 10000::bigint end,
        null, case when n % 100 = 0 then 'deleted' else 'active' end,
-       (array[0, 1, 1, 2, 3])[1 + n % 5], 'mlflow-artifacts:/' || n
+       {experiment}, 'mlflow-artifacts:/' || n
 from generate_series(1, {runs}) n"""
 EXPERIMENTS = """
 insert into experiments (experiment_id, name, lifecycle_stage)
@@ -43,13 +49,35 @@ select 'param-' || k, 'x', r.run_uuid
 from (select run_uuid from runs order by start_time desc limit 20000) r, generate_series(1, 15) k"""
 
 
-def fill(server: Postgres, dbname: str, runs: int, metrics: int, points: int = 1000) -> None:
+def prepare(major: int, runs: int = 1_000_000, metrics: int = 1_000_000) -> Path:
+    """Return the directory of a stopped cluster whose database `mlflow` is filled; made when missing, in a minute.
+
+    Its runs are in experiments 1 to 50, equally, and the last ones of them have 100 points each. It has about
+    1 GB, so that a copy takes two seconds.
+    """
+
+    def populate(server: Postgres) -> None:
+        server.create_mlflow()
+        fill(server, "mlflow", runs, metrics, points=100, experiment=EQUAL)
+
+    name = f"postgres-{major}-mlflow-{tools.mlflow_version()}-{runs}-{metrics}"
+    return keep(name, lambda: Postgres(major), populate)
+
+
+def fill(
+    server: Postgres, dbname: str, runs: int, metrics: int, points: int = 1000, *, experiment: str = UNEQUAL
+) -> None:
     """Add runs, and metric rows to the last of them, `points` each; 1,000,000 and 10,000,000 take about three minutes.
 
     Indexes of `metrics` are dropped meanwhile and made again, which is several times as fast; what they are does
-    not change.
+    not change. `experiment` is that of the n-th run, as SQL.
     """
-    numbers = {"runs": runs, "metrics": metrics, "points": points}
+    numbers: dict[str, int | str] = {
+        "runs": runs,
+        "metrics": metrics,
+        "points": points,
+        "experiment": experiment,
+    }
     numbers |= {"keys": KEYS, "busy": BUSY, "forgotten": FORGOTTEN}
     with contextlib.closing(server.connect(dbname=dbname)) as session:
         # The rows are right by themselves; to check foreign keys row by row takes longer than all else.
@@ -76,6 +104,19 @@ def fill(server: Postgres, dbname: str, runs: int, metrics: int, points: int = 1
         session.execute(LATEST.format(**numbers).encode())
         session.execute(PARAMS)
         session.execute("vacuum analyze")
+        session.execute("checkpoint")
+
+
+def filled(major: int, runs: int, metrics: int) -> Path:
+    """Return a stopped cluster with that much in database `mlflow`, and the advised index on `runs`; made when missing."""
+
+    def make(server: Postgres) -> None:
+        server.create_mlflow()
+        fill(server, "mlflow", runs, metrics)
+        server.execute("CREATE INDEX runs_by_start ON runs (experiment_id, start_time)", dbname="mlflow")
+        server.execute("CHECKPOINT")
+
+    return cached(f"-{runs}-{metrics}", Postgres(major, {"max_wal_size": "4GB"}), make)
 
 
 if __name__ == "__main__":  # python -m tests.lab.bigdata 1000000 10000000: a server to try queries on

@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Self
 
 import requests
@@ -19,6 +20,7 @@ READ_BY_GET = frozenset({"runs/get", "metrics/get-history"})
 class Load:
     """Clients that train one run after the other, until `runs` each, `seconds`, or `stop()`.
 
+    `client` is who does something else (tests/lab/shapes.py), until that is done, `seconds`, or `stop()`.
     `calls` counts the requests sent by endpoint, `succeeded` those answered 200: nothing is retried, so the
     server was asked exactly that often. `points` counts the metric points of the latter. `rate` bounds all
     clients together, in calls a second; 0 is as fast as it goes. What is done, and in which order, depends
@@ -35,7 +37,9 @@ class Load:
         rate: float = 0.0,
         seed: int = 0,
         auth: tuple[str, str] | None = None,
+        client: Callable[[Load, random.Random], Client] | None = None,
     ) -> None:
+        new = client or (lambda load, chance: Training(load, chance, runs))
         self.calls: Counter[str] = Counter()
         self.succeeded: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()  # what was answered instead, by its status or exception
@@ -46,9 +50,7 @@ class Load:
         self._turn = 0.0
         self._deadline = 0.0
         self._threads = [
-            threading.Thread(
-                target=_Client(self, random.Random(seed + number), runs).train, name=f"client-{number}"
-            )
+            threading.Thread(target=new(self, random.Random(seed + number)).work, name=f"client-{number}")
             for number in range(clients)
         ]
 
@@ -113,24 +115,58 @@ class Load:
             self._ended.wait(wait)
 
 
-class _Client:
+class Client:
+    """One client with a connection of its own; a subclass says what it does."""
+
+    def __init__(self, load: Load, chance: random.Random) -> None:
+        self.load, self.chance = load, chance
+        self.session = requests.Session()
+
+    def do(self) -> None:
+        """Do all of the work; returns as soon as the load should not go on."""
+        raise NotImplementedError
+
+    def work(self) -> None:
+        with self.session:
+            self.do()
+
+    def call(self, endpoint: str, message: dict[str, Any], points: int = 0) -> Any:
+        return self.load.call(self.session, endpoint, message, points)
+
+    def experiment(self) -> str:
+        """Create one; returns its id, empty where that failed."""
+        made = self.call("experiments/create", {"name": f"lab-{secrets.token_hex(8)}"})
+        return str((made or {}).get("experiment_id", ""))
+
+    def run(self, experiment: str) -> str:
+        """Start one in that experiment; returns its id, empty where that failed."""
+        made = (
+            self.call("runs/create", {"experiment_id": experiment, "start_time": now()})
+            if experiment
+            else None
+        )
+        return str(made["run"]["info"]["run_id"]) if made else ""
+
+    def point(self, key: str, step: int) -> dict[str, Any]:
+        return {"key": key, "value": self.chance.random(), "timestamp": now(), "step": step}
+
+
+class Training(Client):
     """One training job after the other in an experiment of its own."""
 
     def __init__(self, load: Load, chance: random.Random, runs: int) -> None:
-        self.load, self.chance, self.runs = load, chance, runs
-        self.session = requests.Session()
+        super().__init__(load, chance)
+        self.runs = runs
 
-    def train(self) -> None:
-        with self.session:
-            experiment = ""
-            done = 0
-            while done < self.runs and self.load.running():
-                if not experiment:
-                    name = {"name": f"lab-{secrets.token_hex(8)}"}
-                    experiment = (self.call("experiments/create", name) or {}).get("experiment_id", "")
-                elif run := self.call("runs/create", {"experiment_id": experiment, "start_time": _now()}):
-                    self.one_run(experiment, run["run"]["info"]["run_id"])
-                    done += 1
+    def do(self) -> None:
+        experiment = ""
+        done = 0
+        while done < self.runs and self.load.running():
+            if not experiment:
+                experiment = self.experiment()
+            elif run := self.run(experiment):
+                self.one_run(experiment, run)
+                done += 1
 
     def one_run(self, experiment: str, run: str) -> None:
         """Do what a job does from its start to its end; the server keeps a run that was cut short as RUNNING."""
@@ -147,15 +183,10 @@ class _Client:
             if self.chance.random() < 0.1:
                 self.call("runs/get", {"run_id": run})
         self.call("metrics/get-history", {"run_id": run, "metric_key": "loss"})
-        self.call("runs/update", {"run_id": run, "status": "FINISHED", "end_time": _now()})
+        self.call("runs/update", {"run_id": run, "status": "FINISHED", "end_time": now()})
         self.call("runs/search", {"experiment_ids": [experiment], "max_results": 50})
 
-    def point(self, key: str, step: int) -> dict[str, Any]:
-        return {"key": key, "value": self.chance.random(), "timestamp": _now(), "step": step}
 
-    def call(self, endpoint: str, message: dict[str, Any], points: int = 0) -> Any:
-        return self.load.call(self.session, endpoint, message, points)
-
-
-def _now() -> int:
+def now() -> int:
+    """Return the time as MLflow's API takes it, in milliseconds."""
     return round(time.time() * 1000)

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -42,16 +42,23 @@ class Postgres(Server):
     """A cluster with the roles `postgres` (superuser), `mlflow` and `exporter` (monitoring only), by password.
 
     `settings` go into postgresql.conf, so ALTER SYSTEM and a reload can change them as on a real server.
-    The cluster is copied from one with a migrated database, made once per major and MLflow version.
+    The cluster is copied from one with a migrated database, made once per major and MLflow version, or from
+    `cluster`, the directory of a stopped one (tests/lab/bigdata.py makes some).
     """
 
     name = "postgres"
     stop_signal = signal.SIGINT  # Postgres' fast shutdown; SIGTERM would wait for its clients to leave
 
     def __init__(
-        self, major: int = 15, settings: Mapping[str, str] | None = None, port: int = 0, prepared: bool = True
+        self,
+        major: int = 15,
+        settings: Mapping[str, str] | None = None,
+        port: int = 0,
+        prepared: bool = True,
+        cluster: Path | None = None,
     ) -> None:
         self.major = major
+        self.cluster = cluster
         self.bin = tools.postgres_bin(major)
         self.prepared = prepared
         super().__init__(port, user=UNPRIVILEGED)
@@ -77,7 +84,7 @@ class Postgres(Server):
     def start(self) -> None:
         if not self.data.exists():
             if self.prepared:
-                _copy(prepare(self.major), self.data)
+                copy(self.cluster or prepare(self.major), self.data)
                 self.own(self.data, *self.data.rglob("*"))
             else:
                 self._initdb()
@@ -116,8 +123,12 @@ class Postgres(Server):
             return cursor.fetchall() if cursor.description else []
 
     def create_mlflow(self, dbname: str = "mlflow") -> str:
-        """Create a database as a tracking server migrates it; returns the backend store URI of role `mlflow`."""
-        self.execute(f"CREATE DATABASE {dbname} TEMPLATE {TEMPLATE} OWNER mlflow")
+        """Create a database as a tracking server migrates it; returns the backend store URI of role `mlflow`.
+
+        That of a `cluster` is there already.
+        """
+        if not self.cluster:
+            self.execute(f"CREATE DATABASE {dbname} TEMPLATE {TEMPLATE} OWNER mlflow")
         return self.dsn("mlflow", dbname)
 
     def create_database(self, dbname: str) -> str:
@@ -185,15 +196,24 @@ class PgBouncer(Server):
 
 def prepare(major: int) -> Path:
     """Return a stopped cluster's directory with roles and a migrated template database; made when missing."""
+    return keep(
+        f"postgres-{major}-mlflow-{tools.mlflow_version()}",
+        lambda: Postgres(major, prepared=False),
+        _populate,
+    )
+
+
+def keep(name: str, new: Callable[[], Postgres], populate: Callable[[Postgres], None]) -> Path:
+    """Return the cached stopped cluster of that name; when missing, made from a new one that is populated."""
     cache = tools.TOOLS / "cache"
-    ready = cache / f"postgres-{major}-mlflow-{tools.mlflow_version()}"
+    ready = cache / name
     if not ready.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        with Postgres(major, prepared=False) as server:
-            _populate(server)
+        with new() as server:
+            populate(server)
             server.stop()
             made = Path(tempfile.mkdtemp(dir=cache))
-            _copy(server.data, made / "data")
+            copy(server.data, made / "data")
         with contextlib.suppress(OSError):  # another test run was faster; both are the same
             (made / "data").rename(ready)
         shutil.rmtree(made)
@@ -225,5 +245,5 @@ def _populate(server: Postgres) -> None:
         server.execute(grant, dbname=TEMPLATE)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
     subprocess.run(["cp", "-a", "--reflink=auto", source, target], check=True)

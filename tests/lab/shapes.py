@@ -1,0 +1,119 @@
+"""What clients do to a tracking server beside training as they should: each shape makes one kind of trouble.
+
+A shape is given to `Load` as its `client`, with `functools.partial` for what it takes; count, time and rate are
+bounded there.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from tests.lab.load import Client, Load, now
+
+
+class PointsOneByOne(Client):
+    """`log_metric` in a loop: one run after the other, a call for each point, a step for each call."""
+
+    def __init__(self, load: Load, chance: random.Random, keys: int = 10, steps: int = 100) -> None:
+        super().__init__(load, chance)
+        self.keys, self.steps = keys, steps
+
+    def do(self) -> None:
+        experiment = self.experiment()
+        while experiment and self.load.running() and (run := self.run(experiment)):
+            for step in range(self.steps):
+                for key in range(self.keys):
+                    if not self.load.running():
+                        return
+                    self.call("runs/log-metric", {"run_id": run} | self.point(f"loss_{key}", step), points=1)
+            self.call("runs/update", {"run_id": run, "status": "FINISHED", "end_time": now()})
+
+
+class PointsTogether(Client):
+    """`log_metrics`: the same points as above, those of a step in one call."""
+
+    def __init__(self, load: Load, chance: random.Random, keys: int = 10, steps: int = 100) -> None:
+        super().__init__(load, chance)
+        self.keys, self.steps = keys, steps
+
+    def do(self) -> None:
+        experiment = self.experiment()
+        while experiment and self.load.running() and (run := self.run(experiment)):
+            for step in range(self.steps):
+                if not self.load.running():
+                    return
+                points = [self.point(f"loss_{key}", step) for key in range(self.keys)]
+                self.call("runs/log-batch", {"run_id": run, "metrics": points}, points=len(points))
+            self.call("runs/update", {"run_id": run, "status": "FINISHED", "end_time": now()})
+
+
+class Params(Client):
+    """Runs with many parameters and nothing else: `together` by `log_params`, else by `log_param` in a loop."""
+
+    def __init__(self, load: Load, chance: random.Random, count: int = 60, *, together: bool = False) -> None:
+        super().__init__(load, chance)
+        self.count, self.together = count, together
+
+    def do(self) -> None:
+        experiment = self.experiment()
+        while experiment and self.load.running() and (run := self.run(experiment)):
+            params = [
+                {"key": f"param_{number}", "value": str(self.chance.random())} for number in range(self.count)
+            ]
+            if self.together:
+                self.call("runs/log-batch", {"run_id": run, "params": params})
+            for param in () if self.together else params:
+                if not self.load.running():
+                    return
+                self.call("runs/log-parameter", {"run_id": run} | param)
+            self.call("runs/update", {"run_id": run, "status": "FINISHED", "end_time": now()})
+
+
+class OneBusyRun(Client):
+    """One run that logs every step of a fast loop: `points` of one key in each call, a point a millisecond."""
+
+    def __init__(self, load: Load, chance: random.Random, points: int = 100) -> None:
+        super().__init__(load, chance)
+        self.points = points
+
+    def do(self) -> None:
+        run = self.run(self.experiment())
+        step = 0
+        while run and self.load.running():
+            batch = [self.point("loss", step + number) for number in range(self.points)]
+            step += len(batch)
+            self.call("runs/log-batch", {"run_id": run, "metrics": batch}, points=len(batch))
+
+
+class Searches(Client):
+    """`search_runs` in one of these experiments after the other, as people with a table of runs do."""
+
+    def __init__(
+        self,
+        load: Load,
+        chance: random.Random,
+        experiments: Sequence[str],
+        order_by: Sequence[str] = (),
+        max_results: int = 10,
+    ) -> None:
+        super().__init__(load, chance)
+        self.experiments = experiments
+        self.query = {"max_results": max_results} | ({"order_by": list(order_by)} if order_by else {})
+
+    def do(self) -> None:
+        while self.load.running():
+            self.call("runs/search", {"experiment_ids": [self.chance.choice(self.experiments)]} | self.query)
+
+
+class Histories(Client):
+    """Reads of a metric's history, of one run after the other, as a page of charts does."""
+
+    def __init__(self, load: Load, chance: random.Random, runs: Sequence[str], keys: Sequence[str]) -> None:
+        super().__init__(load, chance)
+        self.runs, self.keys = runs, keys
+
+    def do(self) -> None:
+        while self.load.running():
+            which = {"run_id": self.chance.choice(self.runs), "metric_key": self.chance.choice(self.keys)}
+            self.call("metrics/get-history", which)
