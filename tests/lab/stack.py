@@ -1,0 +1,233 @@
+"""The whole of what a site runs, on this machine, for one fault: from the clients to the webhook receiver."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, TypeVar
+
+import requests
+import yaml
+
+from tests.lab import bigdata, timelapse
+from tests.lab.cgroup import Group
+from tests.lab.load import Load
+from tests.lab.process import free_port, wait_for
+from tests.lab.proxy import Proxy
+from tests.lab.receiver import Receiver
+from tests.lab.servers import Alertmanager, Exporter, MlflowServer, Postgres, Prometheus
+
+MAJOR = 17
+FACTOR = 10.0
+PROBE_SECONDS = 1.5  # a tenth of the default: as many attempts in a window as at real scale
+
+# A site with a million runs that is well has the index that MLflow lacks; its name is Postgres' own choice.
+RUNS_INDEX = "CREATE INDEX runs_experiment_id_start_time_idx ON runs (experiment_id, start_time)"
+
+# A healthy site's: what the lab's Postgres does without for speed is a fault here.
+HEALTHY = {"fsync": "on", "track_wal_io_timing": "on", "max_wal_size": "2GB", "shared_buffers": "256MB"}
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a fault's stack has from its start, while all is still well.
+
+    `settings` go to postgresql.conf. `data` `million` is a database with 1,000,000 runs in experiments 1 to 50,
+    as many points, and RUNS_INDEX. `options` and `mlflow_env` are the server's own, `nofile` its soft
+    and hard limit of open files. `background` is the load of a healthy team; `idle` is none. `proxy` stands
+    before the database (for the server and its exporter) or before the server (for clients, with an exporter of
+    vantage `clients` that only probes). `groups` are servers that start in a control group without limits.
+    `exporter` is the exporter's settings file.
+    """
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    data: Literal["small", "million"] = "small"
+    workers: int = 2
+    jobs: bool = False
+    options: Sequence[str] = ()
+    mlflow_env: Mapping[str, str] = field(default_factory=dict)
+    nofile: int = 0
+    sqlite: bool = False
+    background: Literal["light", "idle"] = "light"
+    proxy: Literal["", "database", "clients"] = ""
+    groups: frozenset[Literal["postgres", "mlflow"]] = frozenset()
+    exporter: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Lab:
+    """The running stack. Entering starts it with what `needs` says; leaving ends and removes all of it.
+
+    A fault's `make` enters what lasts by `lab.begin(...)`, its `fix` ends that by `lab.end()`.
+    """
+
+    def __init__(self, needs: Needs, factor: float = FACTOR) -> None:
+        self.needs = needs
+        self.factor = factor
+        self.proxy: Proxy | None = None
+        self._postgres: Postgres | None = None
+        self._groups: dict[str, Group] = {}
+        self._stack = ExitStack()
+        self._made = ExitStack()
+
+    def __enter__(self) -> Self:
+        with self._stack:
+            self._stack.callback(self.end)
+            self._start()
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    # What a fault reaches for.
+
+    @property
+    def postgres(self) -> Postgres:
+        assert self._postgres, "this fault has no Postgres"
+        return self._postgres
+
+    def group(self, server: Literal["postgres", "mlflow"]) -> Group:
+        """Return the server's control group, which `needs.groups` has named."""
+        return self._groups[server]
+
+    def begin(self, work: AbstractContextManager[C]) -> C:
+        """Enter what is part of the fault."""
+        return self._made.enter_context(work)
+
+    def end(self) -> None:
+        """Leave all that was begun, last first."""
+        self._made.close()
+
+    def sql(self, query: str, *params: object, user: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run one statement in MLflow's database, outside any transaction."""
+        return self.postgres.execute(query, *params, dbname="mlflow", user=user)
+
+    def configure_postgres(self, restart: bool = False, **settings: str) -> None:
+        """Set by ALTER SYSTEM ("" resets), then reload or restart Postgres."""
+        for name, value in settings.items():
+            self.postgres.execute(
+                f"ALTER SYSTEM SET {name} = '{value}'" if value else f"ALTER SYSTEM RESET {name}"
+            )
+        if restart:
+            self.postgres.stop()
+            self.postgres.start()
+        else:
+            self.postgres.execute("SELECT pg_reload_conf()")
+
+    def restart_mlflow(
+        self, *, workers: int = 0, env: Mapping[str, str] | None = None, nofile: int = 0
+    ) -> None:
+        """Restart the server as an operator does; what is not given stays."""
+        self.mlflow.stop()
+        self.mlflow.workers = workers or self.mlflow.workers
+        self.mlflow.env |= env or {}
+        if nofile:
+            self.mlflow.wrapper = self._wrapper("mlflow", nofile)
+        self.mlflow.start()
+
+    @property
+    def url(self) -> str:
+        """Where the clients reach the server."""
+        return self.proxy.url if self.proxy and self.needs.proxy == "clients" else self.mlflow.url
+
+    def alerts(self) -> dict[str, str]:
+        """Return the state of each alert that Prometheus has now by name, `firing` before `pending`."""
+        found = self.prometheus.get("/api/v1/alerts").json()["data"]["alerts"]
+        found.sort(key=lambda one: one["state"], reverse=True)  # firing wins
+        return {one["labels"]["alertname"]: one["state"] for one in found}
+
+    # How it starts.
+
+    def _start(self) -> None:
+        needs, enter = self.needs, self._stack.enter_context
+        for name in sorted(needs.groups):
+            self._groups[name] = enter(Group(name))
+        self.receiver = enter(Receiver())
+        backend = "" if needs.sqlite else self._start_postgres()
+        self.mlflow = MlflowServer(
+            backend,
+            needs.workers,
+            options=needs.options,
+            env=needs.mlflow_env,
+            port=free_port(),
+            jobs=needs.jobs,
+        )
+        self.mlflow.wrapper = self._wrapper("mlflow", needs.nofile)
+        enter(self.mlflow)
+        if needs.proxy == "clients":
+            self.proxy = enter(Proxy(self.mlflow.port))
+        self.exporters = {"server": enter(self._exporter({"server": {"port": self.mlflow.port}}))}
+        if needs.proxy == "clients":
+            probing = {"vantage": "clients", "database": False}
+            only = {"server": {"url": self.url}, "probes": probing, "collectors": ["host"]}
+            self.exporters["clients"] = enter(self._exporter(only))
+        self.alertmanager = enter(Alertmanager(timelapse.alertmanager(self.receiver.url, self.factor)))
+        self.prometheus = enter(self._prometheus())
+        if needs.background == "light":
+            self.load = enter(light(self.url))
+
+    def _start_postgres(self) -> str:
+        cluster = bigdata.prepare(MAJOR) if self.needs.data == "million" else None
+        self._postgres = Postgres(MAJOR, HEALTHY | dict(self.needs.settings), free_port(), cluster=cluster)
+        self._postgres.wrapper = self._wrapper("postgres")
+        self._stack.enter_context(self._postgres)
+        uri = self._postgres.create_mlflow()
+        if cluster:
+            self.sql(RUNS_INDEX)
+        if self.needs.proxy == "database":
+            self.proxy = self._stack.enter_context(Proxy(self._postgres.port))
+            uri = uri.replace(f":{self._postgres.port}/", f":{self.proxy.port}/")
+        return uri
+
+    def _wrapper(self, name: str, nofile: int = 0) -> list[str]:
+        group = self._groups.get(name)
+        files = ["prlimit", f"--nofile={nofile}:{nofile}", "--"] if nofile else []
+        return [*(group.wrapper() if group else []), *files]
+
+    def _exporter(self, own: Mapping[str, Any]) -> Exporter:
+        exporter = Exporter(port=free_port())
+        settings = {name: dict(value) if isinstance(value, Mapping) else value for name, value in own.items()}
+        settings["probes"] = {"interval": PROBE_SECONDS} | settings.get("probes", {})
+        if "collectors" not in own:
+            for name, value in self.needs.exporter.items():
+                settings[name] = settings.get(name, {}) | value
+        file = exporter.directory / "exporter.yml"
+        file.write_text(yaml.safe_dump(settings))
+        exporter.args = ("--config", str(file))
+        return exporter
+
+    @property
+    def exporter(self) -> Exporter:
+        return self.exporters["server"]
+
+    def _prometheus(self) -> Prometheus:
+        targets = {"mlflow": [f"127.0.0.1:{one.port}" for one in self.exporters.values()]}
+        if "--expose-prometheus" in self.needs.options:
+            targets["mlflow-server"] = [f"127.0.0.1:{self.mlflow.port}"]
+        alertmanager = f"127.0.0.1:{self.alertmanager.port}"
+        rules = self.alertmanager.directory / "rules"
+        timelapse.rules(rules, self.factor)
+        config = timelapse.prometheus(targets, alertmanager, rules, self.factor)
+        return Prometheus(config, options=timelapse.options(self.factor))
+
+
+def light(url: str) -> Load:
+    """Return a healthy team's load: every operation, a tenth of what two workers can answer."""
+    return Load(url, clients=3, runs=10**9, seconds=1e9, rate=8.0)
+
+
+def healthy(lab: Lab, seconds: float = 120.0) -> None:
+    """Wait until everything is scraped and each collector reads; raises TimeoutError with what does not."""
+
+    def reads() -> bool:
+        with contextlib.suppress(requests.RequestException):
+            answers = lab.prometheus.query("min(mlflow_exporter_collector_success)")
+            up = lab.prometheus.query('min(up{job="mlflow"})')
+            return bool(answers and up) and all(one["value"][1] == "1" for one in (*answers, *up))
+        return False
+
+    wait_for(reads, "every exporter is scraped and every collector reads", seconds)
