@@ -81,6 +81,7 @@ class Server:
         self.port_is_given = bool(port)
         self.port = port or free_port()
         self.user = user if os.geteuid() == 0 else ""
+        self.wrapper: list[str] = []  # a command that sets limits and becomes the one that follows it
         self.directory = Path(tempfile.mkdtemp(prefix=f"lab-{self.name}-"))
         self.log_file = self.directory / "log"
         self.started_at = 0  # offset in the log
@@ -210,7 +211,7 @@ class Server:
         self.started_at = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                self._as_user(self.command()),
+                [*self.wrapper, *self._as_user(self.command())],
                 env=self.environment(),
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
