@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from pathlib import Path
 
 from tests.lab import tools
 from tests.lab.postgres import Postgres, keep
@@ -105,18 +104,6 @@ def fill(
         session.execute(PARAMS)
         session.execute("vacuum analyze")
         session.execute("checkpoint")
-
-
-def filled(major: int, runs: int, metrics: int) -> Path:
-    """Return a stopped cluster with that much in database `mlflow`, and the advised index on `runs`; made when missing."""
-
-    def make(server: Postgres) -> None:
-        server.create_mlflow()
-        fill(server, "mlflow", runs, metrics)
-        server.execute("CREATE INDEX runs_by_start ON runs (experiment_id, start_time)", dbname="mlflow")
-        server.execute("CHECKPOINT")
-
-    return cached(f"-{runs}-{metrics}", Postgres(major, {"max_wal_size": "4GB"}), make)
 
 
 if __name__ == "__main__":  # python -m tests.lab.bigdata 1000000 10000000: a server to try queries on
