@@ -94,7 +94,7 @@ def postgres() -> None:
 
 
 def go() -> None:
-    """Build the current promtool and amtool, which accept what those of years ago do not and the other way round; needs `go` on PATH."""
+    """Build the current promtool and amtool, to go with those of years ago from Debian; needs `go` on PATH."""
     for name, (package, version) in GO.items():
         stamp = TOOLS / f"go/.{name}-{version}"
         if stamp.exists():
