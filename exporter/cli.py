@@ -18,6 +18,7 @@ COMMANDS = {
     "once": "print two scrapes, for a bug report",
     "check": "validate the settings, show the plan and what is missing",
     "explain": "what MLflow's slowest SELECTs read, which index would help, who writes",
+    "pack": "write the alerts as files for Prometheus and Alertmanager",
     "reference": "write METRICS.md: every metric and every setting",
 }
 
@@ -27,6 +28,7 @@ EXAMPLES = """examples:
   mlflow-exporter check                        what is found, what will be read, which GRANT is missing
   mlflow-exporter once --for 30s > report.txt  two scrapes 30 s apart
   mlflow-exporter explain --for 2m             slow queries, missing indexes, top writers, under the usual load
+  mlflow-exporter pack /etc/mlflow-alerts      rules, routes and message templates, ready to be loaded
   MLFLOW_EXPORTER_DATABASE_DSN_FILE=/run/secrets/dsn mlflow-exporter --collectors database,connections
 """
 
@@ -58,6 +60,10 @@ def _run(options: argparse.Namespace) -> int:
         if options.schema:
             reference.write(options.schema, reference.settings_schema())
         return 0
+    if options.command == "pack":
+        from exporter.pack.command import pack  # noqa: PLC0415
+
+        return pack(options.directory, options.runbook_url, options.grafana_url)
 
     from exporter.plan import NAMES  # noqa: PLC0415
 
@@ -109,6 +115,9 @@ def _parser() -> argparse.ArgumentParser:
                 "--schema", type=Path, help="also write the JSON schema of the settings file there"
             )
             continue
+        if name == "pack":
+            _add_pack(command)
+            continue
         command.add_argument("--config", type=Path, metavar="FILE", help="settings file, YAML")
         if name == "explain":
             command.add_argument("--json", action="store_true", help="for programs")
@@ -123,6 +132,33 @@ def _parser() -> argparse.ArgumentParser:
             )
         add_flags(command)
     return parser
+
+
+def _add_pack(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "directory", type=Path, metavar="DIR", help="a new or empty one, or a pack to replace"
+    )
+    command.add_argument(
+        "--runbook-url",
+        type=_base_url,
+        default="",
+        metavar="BASE",
+        help="where the alerts' runbooks are, as http://exporter:10500/runbooks (default: the repository)",
+    )
+    command.add_argument(
+        "--grafana-url",
+        type=_base_url,
+        default="",
+        metavar="BASE",
+        help="Grafana's own, for links to its boards",
+    )
+
+
+def _base_url(text: str) -> str:
+    # It goes into YAML and into templates of Prometheus, where braces and quotes would mean something.
+    if not re.fullmatch(r"(https?://[\w.:/~%@\[\]-]+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the start of a link: write http://host:port/path")
+    return text.rstrip("/")
 
 
 def _duration(text: str) -> float:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from exporter import __version__
+from exporter import __version__, runbooks
 from exporter.lane import Lane, Reading
+from exporter.page import HTML, page
 from exporter.plan import ProbeSpec
 from exporter.samplers.http_probe import HttpProbeSpec
 from exporter.service import Service
@@ -16,28 +17,24 @@ from exporter.service import Service
 if TYPE_CHECKING:
     from exporter.web import Page
 
-HTML = "text/html; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"
 # A page that is reloaded must not read the database more often than Prometheus does.
 RECENT_SECONDS = 15.0
 PATIENCE_SECONDS = 3.0
 
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em;color:#222}
-table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3em .8em .3em 0;border-bottom:1px solid #ddd;
-vertical-align:top}.ok{color:#176f2c}.bad{color:#b00020}code{background:#f3f3f3;padding:.1em .3em}"""
-
 
 def pages(service: Service) -> dict[str, Page]:
     return {
-        "/": lambda: ("200 OK", HTML, index(service).encode()),
+        "/": lambda: ("200 OK", HTML, page("MLflow exporter", index(service))),
         "/-/healthy": lambda: ("200 OK", PLAIN, b"mlflow-exporter is healthy\n"),
         # The first plan is in force before the port is open, so whoever gets an answer gets this one.
         "/-/ready": lambda: ("200 OK", PLAIN, b"mlflow-exporter is ready\n"),
+        **runbooks.pages(),
     }
 
 
 def index(service: Service) -> str:
-    """Return the first page; every text that comes from outside is escaped."""
+    """Return the first page's body; every text that comes from outside is escaped."""
     readings = service.scraper.recent(RECENT_SECONDS, time.monotonic() + PATIENCE_SECONDS)
     rows = [row for lane, reading in readings for row in _of_lane(lane, reading)]
     if service.plan.load:
@@ -50,18 +47,17 @@ def index(service: Service) -> str:
             "The settings file has faults; the settings read before it are in force. See the log."
         )
     age = time.monotonic() - service.scraper.read_at
-    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>MLflow exporter</title>
-<style>{STYLE}</style></head><body><h1>MLflow exporter {html.escape(__version__)}</h1>
+    return f"""<h1>MLflow exporter {html.escape(__version__)}</h1>
 <p>Metrics of an MLflow tracking server and its database, for Prometheus: <a href="/metrics">/metrics</a>,
-<a href="/-/healthy">/-/healthy</a>, <a href="/-/ready">/-/ready</a>.</p>
+<a href="/-/healthy">/-/healthy</a>, <a href="/-/ready">/-/ready</a>. What each alert means and what mends it:
+<a href="/runbooks/">runbooks</a>.</p>
 <h2>Tracking server</h2><p>{html.escape(service.server)}</p>
 {"".join(f"<p class=bad>{html.escape(one)}</p>" for one in problems)}
 <h2>Collectors</h2><p>As of {age:.0f} s ago.</p>
 <table><tr><th>collector</th><th>source</th><th>state</th><th>why, and what mends it</th></tr>
 {"".join(rows)}</table>
 <h2>Probes</h2><table><tr><th>probe</th><th>asks</th><th>last attempt</th><th>why, and what mends it</th></tr>
-{"".join(_probes(service))}</table></body></html>
-"""
+{"".join(_probes(service))}</table>"""
 
 
 def _of_lane(lane: Lane, reading: Reading) -> Iterator[str]:

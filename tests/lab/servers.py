@@ -233,7 +233,10 @@ class Prometheus(DebianServer):
 
 
 class Alertmanager(DebianServer):
-    """An Alertmanager with the given configuration, on its own: no cluster."""
+    """An Alertmanager with the given configuration, on its own: no cluster.
+
+    Templates are those of the configuration; relative paths are below `alerts/`, as in the shipped one.
+    """
 
     name = "alertmanager"
 
@@ -244,7 +247,8 @@ class Alertmanager(DebianServer):
 
     def command(self) -> list[str]:
         file = self.directory / "alertmanager.yml"
-        file.write_text(yaml.safe_dump(dict(self.config)))
+        templates = [str(tools.ROOT / "alerts" / pattern) for pattern in self.config.get("templates", ())]
+        file.write_text(yaml.safe_dump({**self.config, "templates": templates}))
         where = [
             f"--config.file={file}",
             f"--storage.path={self.directory / 'data'}",

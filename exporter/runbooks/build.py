@@ -1,0 +1,126 @@
+"""Render the runbooks: `python -m exporter.runbooks.build`, in a checkout, whenever one has changed.
+
+The one place that needs a Markdown engine. Not part of the wheel, as its input is not either.
+"""
+
+from __future__ import annotations
+
+import html
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from exporter.causes import CAUSES
+from exporter.pack import REPOSITORY, TAG
+from exporter.runbooks import INDEX
+
+TARGET = Path(__file__).parent
+FOLDER = "alerts/runbooks"
+SOURCE = TARGET.parents[1] / FOLDER
+
+
+class RunbookError(ValueError):
+    """A runbook holds what cannot be shown alike on GitHub and here."""
+
+
+def render(markdown: str) -> str:
+    """Return a runbook's HTML, with GitHub's anchors; raises RunbookError for HTML other than comments."""
+    parser = MarkdownIt("commonmark").enable("table")
+    tokens = [token for token in parser.parse(markdown) if _is_shown(token)]
+    seen: Counter[str] = Counter()
+    sections = []
+    for heading, inline in pairwise(tokens):
+        if heading.type == "heading_open":
+            title = _text(inline)
+            heading.attrSet("id", _anchor(title, seen))
+            if heading.tag == "h2":
+                sections.append((str(heading.attrGet("id")), title))
+    for token in tokens:
+        if token.children:
+            token.children = [child for child in token.children if _is_shown(child)]
+        for child in token.children or ():
+            if child.type == "link_open":
+                child.attrSet("href", link(str(child.attrGet("href"))))
+    body = str(parser.renderer.render(tokens, parser.options, {}))
+    contents = " · ".join(f'<a href="#{anchor}">{html.escape(title)}</a>' for anchor, title in sections)
+    return body.replace("</h1>\n", f"</h1>\n<p>{contents}</p>\n", 1)
+
+
+def link(href: str) -> str:
+    """Return where a runbook's link leads from its page: to another page, else into the tagged repository."""
+    if href.startswith("#") or urlsplit(href).scheme:
+        return href
+    path, _, anchor = href.partition("#")
+    anchor = f"#{anchor}" if anchor else ""
+    if re.fullmatch(r"[\w-]+\.md", path):
+        return path.removesuffix(".md") + anchor
+    inside = posixpath.normpath(posixpath.join(FOLDER, path))
+    return f"{REPOSITORY}/blob/{TAG}/{inside}{anchor}"
+
+
+def index(runbooks: Mapping[str, str]) -> str:
+    """Return the list of all runbooks, with the alerts of each."""
+    rows = "".join(
+        f'<tr><td><a href="/runbooks/{cause.slug}">{html.escape(cause.title)}</a></td>'
+        f"<td>{', '.join(_alerts(cause.slug, runbooks[cause.slug]))}</td></tr>\n"
+        for cause in CAUSES
+        if cause.slug in runbooks
+    )
+    return f"<h1>Runbooks</h1>\n<table><tr><th>what it is</th><th>alerts</th></tr>\n{rows}</table>\n"
+
+
+def rendered() -> dict[str, str]:
+    """Return the HTML by file name of every runbook that there is, and of their index."""
+    found = {file.stem: file.read_text(encoding="utf-8") for file in sorted(SOURCE.glob("*.md"))}
+    made = {}
+    for slug, markdown in found.items():
+        try:
+            made[f"{slug}.html"] = render(markdown)
+        except RunbookError as error:
+            raise RunbookError(f"{FOLDER}/{slug}.md: {error}") from error
+    return made | {f"{INDEX}.html": index(found)}
+
+
+def _is_shown(token: Token) -> bool:
+    if not token.type.startswith("html_"):
+        return True
+    if not re.fullmatch(r"(<!--.*?-->\s*)+", token.content, re.DOTALL):
+        raise RunbookError(
+            f"HTML, which GitHub hides or changes: {token.content.strip()!r}; quote it as code"
+        )
+    return False
+
+
+def _text(inline: Token) -> str:
+    return "".join(child.content for child in inline.children or () if child.type in ("text", "code_inline"))
+
+
+def _anchor(title: str, seen: Counter[str]) -> str:
+    """Return a heading's id as GitHub makes it; a second one of the same words gets `-1`."""
+    anchor = re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
+    seen[anchor] += 1
+    return anchor if seen[anchor] == 1 else f"{anchor}-{seen[anchor] - 1}"
+
+
+def _alerts(slug: str, markdown: str) -> Iterator[str]:
+    for name in re.findall(r"^### (Mlflow\w+|Watchdog)\s*$", markdown, re.MULTILINE):
+        yield f'<a href="/runbooks/{slug}#{name.lower()}">{name}</a>'
+
+
+def write(pages: Mapping[str, str], stale: Iterable[Path]) -> None:
+    for file in stale:
+        if file.name not in pages:
+            file.unlink()
+    for name, text in pages.items():
+        (TARGET / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(rendered(), list(TARGET.glob("*.html")))
