@@ -18,8 +18,6 @@ ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "alerts"
 RULES, TESTS, RUNBOOKS = ALERTS / "rules", ALERTS / "tests", ALERTS / "runbooks"
 SLUGS = tuple(cause.slug for cause in CAUSES)
-# The dead man's switch: always firing, it is no cause, and most installations have one already.
-WATCHDOG = "watchdog"
 
 PRESSURE = "mlflow:pressure:ratio"
 RULE_KEYS = {"record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations"}
@@ -108,8 +106,7 @@ def all_rules() -> tuple[Rule, ...]:
 
 
 def alerts() -> tuple[Rule, ...]:
-    """Return the alerts of the causes: the watchdog is none."""
-    return tuple(one for one in all_rules() if one.is_alert and one.slug != WATCHDOG)
+    return tuple(one for one in all_rules() if one.is_alert)
 
 
 def records() -> tuple[Rule, ...]:
