@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 
 import psycopg
@@ -15,6 +14,7 @@ from exporter.sql import SqlCollector
 from tests.integration.reading import failures, figures
 from tests.lab.postgres import Postgres
 from tests.lab.process import wait_for
+from tests.lab.replica import Standby
 
 pytestmark = pytest.mark.integration
 
@@ -23,26 +23,6 @@ WRITE = """insert into experiment_tags (key, value, experiment_id)
 CONFLICTS = {
     f"replica_conflicts_total {why}" for why in ("bufferpin", "deadlock", "lock", "snapshot", "tablespace")
 }
-
-
-class Standby(Postgres):
-    """A replica: a copy of the primary's files, made while that one is stopped, which then follows it."""
-
-    name = "replica"
-
-    def __init__(self, primary: Postgres) -> None:
-        super().__init__(primary.major)
-        primary.stop()
-        subprocess.run(["cp", "-a", primary.data, self.data], check=True)
-        primary.start()
-        (self.data / "standby.signal").touch()
-        self.own(self.data / "standby.signal")
-        follow = {
-            "primary_conninfo": f"{primary.dsn()}?application_name=second",
-            "max_standby_streaming_delay": "0",
-            "wal_retrieve_retry_interval": "200ms",
-        }
-        self.configure(self.settings | follow)
 
 
 @pytest.fixture(scope="module", params=[13, 18])

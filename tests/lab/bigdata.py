@@ -48,7 +48,7 @@ select 'param-' || k, 'x', r.run_uuid
 from (select run_uuid from runs order by start_time desc limit 20000) r, generate_series(1, 15) k"""
 
 
-def prepare(major: int, runs: int = 1_000_000, metrics: int = 1_000_000) -> Path:
+def prepare(major: int, runs: int = 1_000_000, metrics: int = 1_200_000) -> Path:
     """Return the directory of a stopped cluster whose database `mlflow` is filled; made when missing, in a minute.
 
     Its runs are in experiments 1 to 50, equally, and the last ones of them have 100 points each. It has about

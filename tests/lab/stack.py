@@ -17,11 +17,13 @@ from tests.lab.load import Load
 from tests.lab.process import free_port, wait_for
 from tests.lab.proxy import Proxy
 from tests.lab.receiver import Receiver
+from tests.lab.replica import Standby
 from tests.lab.servers import Alertmanager, Exporter, MlflowServer, Postgres, Prometheus
 
 MAJOR = 17
 FACTOR = 10.0
-PROBE_SECONDS = 1.5  # a tenth of the default: as many attempts in a window as at real scale
+# A tenth of the default: as many attempts in a window as at real scale. The timeout may be no longer.
+PROBES = {"interval": 1.5, "timeout": 1.5}
 
 # A site with a million runs that is well has the index that MLflow lacks; its name is Postgres' own choice.
 RUNS_INDEX = "CREATE INDEX runs_experiment_id_start_time_idx ON runs (experiment_id, start_time)"
@@ -40,8 +42,8 @@ class Needs:
     as many points, and RUNS_INDEX. `options` and `mlflow_env` are the server's own, `nofile` its soft
     and hard limit of open files. `background` is the load of a healthy team; `idle` is none. `proxy` stands
     before the database (for the server and its exporter) or before the server (for clients, with an exporter of
-    vantage `clients` that only probes). `groups` are servers that start in a control group without limits.
-    `exporter` is the exporter's settings file.
+    vantage `clients` that only probes). `replica` is a standby with an exporter of its own. `groups` are servers that start in a control group without limits.
+    `exporter` is the exporter's settings file; `role` is whom it signs in as.
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -55,7 +57,9 @@ class Needs:
     background: Literal["light", "idle"] = "light"
     proxy: Literal["", "database", "clients"] = ""
     groups: frozenset[Literal["postgres", "mlflow"]] = frozenset()
+    replica: bool = False
     exporter: Mapping[str, Any] = field(default_factory=dict)
+    role: Literal["mlflow", "exporter"] = "mlflow"
 
 
 class Lab:
@@ -69,6 +73,7 @@ class Lab:
         self.factor = factor
         self.proxy: Proxy | None = None
         self._postgres: Postgres | None = None
+        self._replica: Standby | None = None
         self._groups: dict[str, Group] = {}
         self._stack = ExitStack()
         self._made = ExitStack()
@@ -89,6 +94,11 @@ class Lab:
     def postgres(self) -> Postgres:
         assert self._postgres, "this fault has no Postgres"
         return self._postgres
+
+    @property
+    def replica(self) -> Standby:
+        assert self._replica, "this fault has no replica"
+        return self._replica
 
     def group(self, server: Literal["postgres", "mlflow"]) -> Group:
         """Return the server's control group, which `needs.groups` has named."""
@@ -165,6 +175,11 @@ class Lab:
             probing = {"vantage": "clients", "database": False}
             only = {"server": {"url": self.url}, "probes": probing, "collectors": ["host"]}
             self.exporters["clients"] = enter(self._exporter(only))
+        if needs.replica:
+            self._replica = enter(Standby(self.postgres, online=True))
+            silent = dict.fromkeys(("health", "version", "api", "database"), False)
+            behind = {"database": {"dsn": self._replica.dsn("exporter", "mlflow")}, "probes": silent}
+            self.exporters["replica"] = enter(self._exporter(behind | {"collectors": ["replication"]}))
         self.alertmanager = enter(Alertmanager(timelapse.alertmanager(self.receiver.url, self.factor)))
         self.prometheus = enter(self._prometheus())
         if needs.background == "light":
@@ -191,8 +206,10 @@ class Lab:
     def _exporter(self, own: Mapping[str, Any]) -> Exporter:
         exporter = Exporter(port=free_port())
         settings = {name: dict(value) if isinstance(value, Mapping) else value for name, value in own.items()}
-        settings["probes"] = {"interval": PROBE_SECONDS} | settings.get("probes", {})
+        settings["probes"] = PROBES | settings.get("probes", {})
         if "collectors" not in own:
+            if self.needs.role == "exporter":
+                settings["database"] = {"dsn": self.postgres.dsn("exporter", "mlflow")}
             for name, value in self.needs.exporter.items():
                 settings[name] = settings.get(name, {}) | value
         file = exporter.directory / "exporter.yml"

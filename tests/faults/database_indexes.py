@@ -1,0 +1,73 @@
+"""An index is missing: MLflow's own on `metrics` are gone, or nobody made the one on `runs` that MLflow lacks.
+
+A million runs in 50 experiments, people who search or look at charts beside a light load of jobs. Each fix makes
+the indexes again beside the running load, as the runbook has it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.faults import Fault, Lab, Needs
+from tests.lab.load import Load
+from tests.lab.shapes import Histories, Searches
+
+FOREVER = 1e9  # the load ends with the stack
+EXPERIMENTS = tuple(str(number) for number in range(1, 51))
+
+# MLflow's own, as its migrations make them.
+METRICS = {
+    "index_metrics_run_uuid": "metrics (run_uuid)",
+    "index_metrics_run_uuid_key_step": "metrics (run_uuid, key, step)",
+}
+
+
+def without_runs_index(lab: Lab) -> None:
+    """Search six times a second, in 20,000 runs each."""
+    lab.sql("DROP INDEX runs_experiment_id_start_time_idx")
+    search = partial(Searches, experiments=EXPERIMENTS)
+    lab.begin(Load(lab.url, 3, seconds=FOREVER, rate=6, client=search))
+
+
+def make_runs_index(lab: Lab) -> None:
+    lab.sql("CREATE INDEX CONCURRENTLY ix_runs_experiment_id_start_time ON runs (experiment_id, start_time)")
+
+
+def without_metrics_indexes(lab: Lab) -> None:
+    """Show twenty charts a second; without both indexes each reads the key's points of all runs."""
+    runs = [
+        run
+        for (run,) in lab.sql("SELECT DISTINCT run_uuid FROM latest_metrics WHERE key = 'key-1' LIMIT 500")
+    ]
+    for index in METRICS:
+        lab.sql(f"DROP INDEX {index}")
+    keys = [f"key-{number}" for number in range(1, 11)]
+    lab.begin(Load(lab.url, 4, seconds=FOREVER, rate=20, client=partial(Histories, runs=runs, keys=keys)))
+
+
+def make_metrics_indexes(lab: Lab) -> None:
+    for index, on in METRICS.items():
+        lab.sql(f"CREATE INDEX CONCURRENTLY {index} ON {on}")
+    lab.sql("ANALYZE metrics")
+
+
+FAULTS = (
+    Fault(
+        "database-indexes",
+        "no runs index",
+        frozenset({"MlflowSearchScansRuns"}),
+        without_runs_index,
+        make_runs_index,
+        Needs(data="million"),
+        ci=True,
+    ),
+    Fault(
+        "database-indexes",
+        "no metrics indexes",
+        frozenset({"MlflowSlowForMissingIndex"}),
+        without_metrics_indexes,
+        make_metrics_indexes,
+        Needs(data="million"),
+        shows=frozenset({"MlflowIndexMissing"}),
+    ),
+)

@@ -1,0 +1,68 @@
+"""The database is too small: too little CPU for its writes, a disk too slow for what it reads.
+
+A storage that fills is not made here: its alert looks back 6 hours, which no time-lapse of ours reaches; it is
+proven by promtool alone.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from functools import partial
+
+from tests.faults import Fault, Lab, Needs
+from tests.lab.load import Load
+from tests.lab.shapes import Histories, PointsTogether
+
+FOREVER = 1e9  # the load ends with the stack
+
+
+def little_cpu(lab: Lab) -> None:
+    """Leave it a fifth of a core for jobs that log a hundred points at once: nothing is wrong with them."""
+    lab.group("postgres").cpu(0.2)
+    batches = partial(PointsTogether, keys=100)
+    lab.begin(Load(lab.url, 6, seconds=FOREVER, rate=15, client=batches))
+
+
+def more_cpu(lab: Lab) -> None:
+    lab.group("postgres").cpu(4)
+
+
+def slow_disk(lab: Lab) -> None:
+    """Let the disk take twenty reads a second, with nothing in memory, and ask for ten charts a second."""
+    runs = [run for (run,) in lab.sql("SELECT DISTINCT run_uuid FROM latest_metrics WHERE key = 'key-1'")]
+    lab.sql("CHECKPOINT")
+    os.sync()  # only what is on disk can be dropped from the cache
+    for file in (lab.postgres.data / "base").glob("*/*"):
+        with suppress(OSError):  # gone meanwhile
+            opened = os.open(file, os.O_RDONLY)
+            os.posix_fadvise(opened, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(opened)
+    lab.group("postgres").io(lab.postgres.data, reads=20)
+    keys = [f"key-{number}" for number in range(1, 11)]
+    lab.begin(Load(lab.url, 4, seconds=FOREVER, rate=10, client=partial(Histories, runs=runs, keys=keys)))
+
+
+def faster_disk(lab: Lab) -> None:
+    lab.group("postgres").io(lab.postgres.data)
+
+
+FAULTS = (
+    Fault(
+        "database-size",
+        "too little CPU",
+        frozenset({"MlflowDatabaseCpuSaturated"}),
+        little_cpu,
+        more_cpu,
+        Needs(groups=frozenset({"postgres"})),
+        ci=True,
+    ),
+    Fault(
+        "database-size",
+        "slow disk",
+        frozenset({"MlflowDatabaseIoBound"}),
+        slow_disk,
+        faster_disk,
+        Needs(data="million", groups=frozenset({"postgres"})),
+    ),
+)
