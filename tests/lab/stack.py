@@ -42,7 +42,8 @@ class Needs:
     as many points, and RUNS_INDEX. `options` and `mlflow_env` are the server's own, `nofile` its soft
     and hard limit of open files. `background` is the load of a healthy team; `idle` is none. `proxy` stands
     before the database (for the server and its exporter) or before the server (for clients, with an exporter of
-    vantage `clients` that only probes). `replica` is a standby with an exporter of its own. `groups` are servers that start in a control group without limits.
+    vantage `clients` that only probes). `replica` is a standby with an exporter of its own. `groups` are servers
+    that start in a control group without limits.
     `exporter` is the exporter's settings file; `role` is whom it signs in as.
     """
 
