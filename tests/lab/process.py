@@ -42,13 +42,13 @@ def free_port() -> int:
     return port
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30.0, every: float = 0.05) -> None:
     """Poll the condition until it holds; raises TimeoutError naming `what` when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 def alive(process: psutil.Process) -> bool:

@@ -31,7 +31,7 @@ _DURATION = r"(?:[0-9]+(?:ms|[smhdwy]))+"
 # PromQL has no other such token but 0x1f and 1e5.
 _TOKEN = re.compile(
     r"""(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`|\#[^\n]*)"""
-    r"|(?P<name>[A-Za-z_:][\w:]*|0[xX][0-9a-fA-F]+)"
+    r"|(?P<name>[A-Za-z_][\w:]*|0[xX][0-9a-fA-F]+)"
     rf"|(?P<duration>{_DURATION}(?!\w))"
     r"|(?P<other>[0-9][\w.]*|.)",
     re.DOTALL,

@@ -1,0 +1,109 @@
+"""What was made against what was delivered, as a page to read."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import subprocess
+from collections.abc import Iterable, Sequence
+
+from exporter import __version__
+from exporter.causes import CAUSES
+from tests.faults.trial import Result
+from tests.lab import tools
+from tests.lab.stack import FACTOR, MAJOR
+
+HEAD = """\
+# What each cause delivers
+
+Made by `make faults`; do not edit. Each cause was made to happen on a real tracking server with a real Postgres,
+clients at work, the shipped rules in a real Prometheus, a real Alertmanager and a webhook that it delivers to; then
+the runbook's own fix was applied. Every duration in rules and configuration was divided by {factor:g}, thresholds
+were not. Seconds are those until the notification came, at real scale: what was measured times {factor:g}. What has a
+clock of its own (a pool's timeout, a restart, a setting that is read once a minute) counts too much in them.
+
+{date}, {versions}, {cores} cores.
+"""
+
+
+def line(result: Result) -> str:
+    """Return one result as one line."""
+    delivered = (
+        ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.delivered.items()) or "nothing"
+    )
+    parts = [f"{'ok' if result.passed else 'not made' if not result.made else 'FAILED'} {_name(result)}"]
+    parts += [result.failure.strip().splitlines()[0]] if result.failure else [delivered, _resolved(result)]
+    parts += [f"missed: {', '.join(result.missed)}"] if result.missed else []
+    parts += [f"of another cause: {', '.join(result.extras)}"] if result.extras else []
+    return "; ".join(parts)
+
+
+def matrix(results: Sequence[Result]) -> str:
+    """Return the page: the matrix of causes, then each fault with its alerts, then what went wrong."""
+    head = HEAD.format(
+        factor=FACTOR,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        versions=", ".join(versions()),
+        cores=os.cpu_count(),
+    )
+    made = [one for one in results if not one.failure]
+    return "\n".join([head, *_causes(made), "", *_faults(made), "", *_troubles(results)])
+
+
+def versions() -> Iterable[str]:
+    """Return what took part, with its version."""
+    yield f"exporter {__version__}"
+    yield f"MLflow {tools.mlflow_version()}"
+    yield f"Postgres {MAJOR}"
+    for title, *names in (
+        ("Prometheus", "prometheus"),
+        ("Alertmanager", "alertmanager", "prometheus-alertmanager"),
+    ):
+        said = subprocess.run(
+            [tools.program(*names), "--version"], capture_output=True, text=True, check=False
+        )
+        yield f"{title} {(said.stdout + said.stderr).split('version ')[1].split()[0]}"
+
+
+def _causes(results: Sequence[Result]) -> Iterable[str]:
+    """Yield a row a fault and a column a cause: the seconds to the first alert of that cause."""
+    slugs = [cause.slug for cause in CAUSES]
+    yield "## Cause made, cause delivered"
+    yield ""
+    yield f"| made | {' | '.join(slugs)} | resolved |"
+    yield f"| --- | {'--- | ' * len(slugs)}--- |"
+    for one in results:
+        cells = []
+        for slug in slugs:
+            times = [seconds for name, seconds in one.delivered.items() if one.causes[name] == slug]
+            cell = f"{min(times):.0f} s" if times else ""
+            cells.append(f"**{cell}**" if cell and slug in one.cause.split("+") else cell)
+        yield f"| {_name(one)} | {' | '.join(cells)} | {_resolved(one)} |"
+
+
+def _faults(results: Sequence[Result]) -> Iterable[str]:
+    yield "## Alerts"
+    yield ""
+    yield "| made | delivered, after | fired and told nobody | resolved |"
+    yield "| --- | --- | --- | --- |"
+    for one in results:
+        delivered = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in one.delivered.items())
+        yield f"| {_name(one)} | {delivered} | {', '.join(one.shown)} | {_resolved(one)} |"
+
+
+def _troubles(results: Sequence[Result]) -> Iterable[str]:
+    passed = sum(one.passed for one in results)
+    yield "## Misses"
+    yield ""
+    yield f"{passed} of {len(results)} as declared."
+    for one in results:
+        if not one.passed:
+            yield f"- {line(one)}"
+
+
+def _name(result: Result) -> str:
+    return f"{result.cause}: {result.name}"
+
+
+def _resolved(result: Result) -> str:
+    return "no" if result.resolved is None else f"{result.resolved:.0f} s"

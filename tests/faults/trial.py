@@ -1,0 +1,164 @@
+"""One fault from a healthy stack to a healthy stack, and what was delivered meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+import requests
+
+from exporter.causes import CAUSES
+from tests.faults import Fault, Lab
+from tests.lab.cgroup import NotMadeError
+from tests.lab.process import wait_for
+from tests.lab.receiver import Delivery
+from tests.lab.stack import FACTOR, healthy
+
+HEARTBEAT = "Watchdog"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long nothing may be delivered before the fault and after it, and how long others may come with it.
+
+    In seconds of time-lapse. `before` and `beside` outlast the longest `for` of an alert that explains load, 8m,
+    with its window of 5m.
+    """
+
+    before: float = 80.0
+    beside: float = 60.0
+    after: float = 15.0
+
+
+FULL = Pace()
+BRIEF = Pace(before=40.0, beside=15.0, after=5.0)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one fault; times are seconds at real scale since the fault began, and since its fix.
+
+    `failure` says why there is no result, empty when there is one; `made` is false where this machine cannot have
+    the fault. `delivered` maps alerts to times, `missed` are those that should have been, `extras` those of other
+    causes that should not, `shown` those that fired and went to nobody.
+    """
+
+    cause: str
+    name: str
+    made: bool = True
+    failure: str = ""
+    delivered: Mapping[str, float] = field(default_factory=dict)
+    causes: Mapping[str, str] = field(default_factory=dict)
+    missed: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+    resolved: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        return not self.failure and not self.missed and not self.extras and self.resolved is not None
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, json: Mapping[str, Any]) -> Self:
+        lists = {name: tuple(json[name]) for name in ("missed", "extras", "shown")}
+        return cls(**dict(json) | lists)
+
+
+def attempt(fault: Fault, pace: Pace = FULL, say: Callable[[str], None] = print) -> Result:
+    """Make the fault on a stack of its own, fix it, and return what was delivered."""
+    result = Result(fault.cause, fault.name)
+    try:
+        say("starting")
+        with Lab(fault.needs) as lab:
+            return _observe(fault, lab, pace, say)
+    except NotMadeError as error:
+        return replace(result, made=False, failure=str(error))
+    except Exception as error:  # noqa: BLE001  # one fault's trouble is its result, and no other's
+        return replace(result, failure=f"{type(error).__name__}: {error}")
+
+
+def _observe(fault: Fault, lab: Lab, pace: Pace, say: Callable[[str], None]) -> Result:
+    healthy(lab)
+    say("healthy")
+    time.sleep(pace.before)
+    if early := names(lab.receiver.deliveries()):
+        raise AssertionError(f"delivered while all was well: {', '.join(sorted(early))}")
+
+    say("making it")
+    began = time.monotonic()
+    fault.make(lab)
+    expected = fault.delivers | fault.shows
+    _within(
+        lambda: expected <= names(lab.receiver.deliveries(began)) | fired(lab, fault.delivers), fault.within
+    )
+    time.sleep(pace.beside)
+    shown = fired(lab)
+    say(f"delivered {sorted(names(lab.receiver.deliveries(began)))}, firing {sorted(shown)}; fixing it")
+    mended = time.monotonic()
+    fault.fix(lab)
+    resolved = None
+    if _within(lambda: not firing(lab), fault.within):
+        resolved = time.monotonic() - mended
+        time.sleep(pace.after)
+        if firing(lab):
+            resolved = None
+    shown |= fired(lab)
+    delivered = [one for one in lab.receiver.deliveries(began) if one.alert != HEARTBEAT]
+    say(f"still firing: {sorted(firing(lab))}" if resolved is None else "resolved")
+    return judged(fault, delivered, shown, began, resolved)
+
+
+def judged(
+    fault: Fault, delivered: Iterable[Delivery], shown: set[str], began: float, resolved: float | None
+) -> Result:
+    """Compare what was delivered and what only fired with what the fault declares."""
+    first: dict[str, Delivery] = {}
+    for one in delivered:
+        if one.firing:
+            first.setdefault(one.alert, one)
+    rightly = {
+        slug for cause in CAUSES if cause.slug in fault.causes for slug in (cause.slug, *cause.leads_to)
+    }
+    missed = (fault.delivers - first.keys()) | (fault.shows - shown - first.keys())
+    return Result(
+        fault.cause,
+        fault.name,
+        delivered={name: round((one.time - began) * FACTOR) for name, one in first.items()},
+        causes={name: one.cause for name, one in first.items()},
+        missed=tuple(sorted(missed)),
+        extras=tuple(sorted(name for name, one in first.items() if one.cause not in rightly)),
+        shown=tuple(sorted(shown - first.keys() - {HEARTBEAT})),
+        resolved=None if resolved is None else round(resolved * FACTOR),
+    )
+
+
+def names(deliveries: Iterable[Delivery]) -> set[str]:
+    """Return the alerts that were delivered firing, the heartbeat left out."""
+    return {one.alert for one in deliveries if one.firing} - {HEARTBEAT}
+
+
+def firing(lab: Lab) -> set[str]:
+    """Return the alerts that those who were notified believe to fire."""
+    return names(lab.receiver.firing().values())
+
+
+def fired(lab: Lab, but: frozenset[str] = frozenset()) -> set[str]:
+    """Return the alerts that have fired in Prometheus, delivered or not, other than these."""
+    with suppress(requests.RequestException):
+        found = lab.prometheus.query('count by (alertname) (max_over_time(ALERTS{alertstate="firing"}[1d]))')
+        return {one["metric"]["alertname"] for one in found} - but - {HEARTBEAT}
+    return set()
+
+
+def _within(condition: Callable[[], bool], seconds: float) -> bool:
+    try:
+        wait_for(condition, "", seconds, every=0.5)
+    except TimeoutError:
+        return False
+    return True
