@@ -94,7 +94,7 @@ def _observe(fault: Fault, lab: Lab, pace: Pace, say: Callable[[str], None]) -> 
     began = time.monotonic()
     fault.make(lab)
     expected = fault.delivers | fault.shows
-    _within(
+    within(
         lambda: expected <= names(lab.receiver.deliveries(began)) | fired(lab, fault.delivers), fault.within
     )
     time.sleep(pace.beside)
@@ -103,7 +103,7 @@ def _observe(fault: Fault, lab: Lab, pace: Pace, say: Callable[[str], None]) -> 
     mended = time.monotonic()
     fault.fix(lab)
     resolved = None
-    if _within(lambda: not firing(lab), fault.within):
+    if within(lambda: not firing(lab), fault.within):
         resolved = time.monotonic() - mended
         time.sleep(pace.after)
         if firing(lab):
@@ -156,7 +156,8 @@ def fired(lab: Lab, but: frozenset[str] = frozenset()) -> set[str]:
     return set()
 
 
-def _within(condition: Callable[[], bool], seconds: float) -> bool:
+def within(condition: Callable[[], bool], seconds: float) -> bool:
+    """Say whether the condition came to hold in that time."""
     try:
         wait_for(condition, "", seconds, every=0.5)
     except TimeoutError:

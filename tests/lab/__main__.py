@@ -1,7 +1,9 @@
-"""`make demo [MINUTES=n]`: a tracking server under load, watched, on this machine."""
+"""`make demo [MINUTES=n] [FAULT=cause]`: a tracking server under load, watched, on this machine."""
 
 from __future__ import annotations
 
+import argparse
+import os
 import signal
 import sys
 import time
@@ -176,5 +178,19 @@ def shipped(name: str) -> dict[str, Any]:
     return found
 
 
+def incident(name: str) -> int:
+    """Make one cause happen, and its fix; `name` is a cause or `cause/fault`."""
+    from tests.faults.__main__ import chosen  # noqa: PLC0415  # the faults stand on this lab
+    from tests.faults.incident import show  # noqa: PLC0415
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    return show(chosen([name], ci=False)[0])
+
+
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]) if sys.argv[1:] else float("inf")))
+    parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
+    parser.add_argument("minutes", nargs="?", type=float, default=float("inf"))
+    parser.add_argument("--fault", default=os.environ.get("FAULT", ""), metavar="CAUSE[/NAME]")
+    asked = parser.parse_args()
+    sys.exit(incident(asked.fault) if asked.fault else main(asked.minutes))

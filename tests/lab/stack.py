@@ -39,17 +39,18 @@ class Needs:
     """What a fault's stack has from its start, while all is still well.
 
     `settings` go to postgresql.conf. `data` `million` is a database with 1,000,000 runs in experiments 1 to 50,
-    as many points, and RUNS_INDEX. `options` and `mlflow_env` are the server's own, `nofile` its soft
-    and hard limit of open files. `background` is the load of a healthy team; `idle` is none. `proxy` stands
-    before the database (for the server and its exporter) or before the server (for clients, with an exporter of
-    vantage `clients` that only probes). `replica` is a standby with an exporter of its own. `groups` are servers
-    that start in a control group without limits.
-    `exporter` is the exporter's settings file; `role` is whom it signs in as.
+    as many points, and RUNS_INDEX. `replicas` more servers, each with its exporter, use the same database.
+    `options` and `mlflow_env` are the server's own, `nofile` its soft and hard limit of open files. `background`
+    is the load of a healthy team; `idle` is none. `proxy` stands before the database (for the server and its
+    exporter) or before the server (for clients, with an exporter of vantage `clients` that only probes). `groups`
+    are servers that start in a control group without limits. `exporter` is the exporter's settings file; `role`
+    is whom it signs in as.
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
     data: Literal["small", "million"] = "small"
     workers: int = 2
+    replicas: int = 0
     jobs: bool = False
     options: Sequence[str] = ()
     mlflow_env: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +91,14 @@ class Lab:
         self._stack.close()
 
     # What a fault reaches for.
+
+    @property
+    def mlflow(self) -> MlflowServer:
+        return self.replicas[0]
+
+    @property
+    def exporter(self) -> Exporter:
+        return self.exporters[0]
 
     @property
     def postgres(self) -> Postgres:
@@ -159,23 +168,14 @@ class Lab:
             self._groups[name] = enter(Group(name))
         self.receiver = enter(Receiver())
         backend = "" if needs.sqlite else self._start_postgres()
-        self.mlflow = MlflowServer(
-            backend,
-            needs.workers,
-            options=needs.options,
-            env=needs.mlflow_env,
-            port=free_port(),
-            jobs=needs.jobs,
-        )
-        self.mlflow.wrapper = self._wrapper("mlflow", needs.nofile)
-        enter(self.mlflow)
+        self.replicas = [enter(self._server(backend)) for _ in range(1 + needs.replicas)]
         if needs.proxy == "clients":
             self.proxy = enter(Proxy(self.mlflow.port))
-        self.exporters = {"server": enter(self._exporter({"server": {"port": self.mlflow.port}}))}
+        self.exporters = [enter(self._exporter({"server": {"port": one.port}})) for one in self.replicas]
         if needs.proxy == "clients":
             probing = {"vantage": "clients", "database": False}
             only = {"server": {"url": self.url}, "probes": probing, "collectors": ["host"]}
-            self.exporters["clients"] = enter(self._exporter(only))
+            self.exporters.append(enter(self._exporter(only)))
         if needs.replica:
             self._replica = enter(Standby(self.postgres, online=True))
             silent = dict.fromkeys(("health", "version", "api", "database"), False)
@@ -199,6 +199,19 @@ class Lab:
             uri = uri.replace(f":{self._postgres.port}/", f":{self.proxy.port}/")
         return uri
 
+    def _server(self, backend: str) -> MlflowServer:
+        needs = self.needs
+        server = MlflowServer(
+            backend,
+            needs.workers,
+            options=needs.options,
+            env=needs.mlflow_env,
+            port=free_port(),
+            jobs=needs.jobs,
+        )
+        server.wrapper = self._wrapper("mlflow", needs.nofile)
+        return server
+
     def _wrapper(self, name: str, nofile: int = 0) -> list[str]:
         group = self._groups.get(name)
         files = ["prlimit", f"--nofile={nofile}:{nofile}", "--"] if nofile else []
@@ -218,14 +231,10 @@ class Lab:
         exporter.args = ("--config", str(file))
         return exporter
 
-    @property
-    def exporter(self) -> Exporter:
-        return self.exporters["server"]
-
     def _prometheus(self) -> Prometheus:
-        targets = {"mlflow": [f"127.0.0.1:{one.port}" for one in self.exporters.values()]}
+        targets = {"mlflow": [f"127.0.0.1:{one.port}" for one in self.exporters]}
         if "--expose-prometheus" in self.needs.options:
-            targets["mlflow-server"] = [f"127.0.0.1:{self.mlflow.port}"]
+            targets["mlflow-server"] = [f"127.0.0.1:{one.port}" for one in self.replicas]
         alertmanager = f"127.0.0.1:{self.alertmanager.port}"
         rules = self.alertmanager.directory / "rules"
         timelapse.rules(rules, self.factor)

@@ -1,0 +1,90 @@
+"""`make demo FAULT=<cause>`: one cause happens while you watch, and its fix is applied."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterable
+
+from tests.faults import Fault, Lab
+from tests.faults.trial import HEARTBEAT, firing, within
+from tests.lab.cgroup import NotMadeError
+from tests.lab.process import ServerError
+from tests.lab.receiver import Delivery
+from tests.lab.stack import FACTOR, healthy
+from tests.lab.tools import MissingToolError
+
+QUIET = 20.0  # seconds in which nothing is delivered, so that what comes then is seen to come of the fault
+TEXTS = ("description", "diagnosis", "fix", "runbook_url")
+
+
+def show(fault: Fault) -> int:
+    """Make the fault, print the notifications as they come, undo it by its fix; returns the exit status."""
+    try:
+        with Lab(fault.needs) as lab:
+            return _show(fault, lab)
+    except KeyboardInterrupt:
+        print("\nstopping", flush=True)
+        return 0
+    except NotMadeError as error:
+        print(f"This machine cannot have this fault: {error}", file=sys.stderr)
+    except (ServerError, MissingToolError, TimeoutError) as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+    return 1
+
+
+def _show(fault: Fault, lab: Lab) -> int:
+    say = _clock()
+    told: set[tuple[bool, frozenset[tuple[str, str]]]] = set()
+
+    def printed() -> set[str]:
+        """Print what has been delivered meanwhile; returns the alerts that people know of."""
+        for one in lab.receiver.deliveries(began):
+            if one.alert != HEARTBEAT and (one.firing, one.key) not in told:
+                told.add((one.firing, one.key))
+                for line in lines(one):
+                    say(line)
+        return {dict(key)["alertname"] for firing, key in told if firing}
+
+    say(f"MLflow {lab.mlflow.url}   exporter {lab.exporter.url}")
+    say(f"Prometheus {lab.prometheus.url}   Alertmanager {lab.alertmanager.url}")
+    say(f"Alerts see time pass {FACTOR:g} times as fast here: what takes them 5 minutes takes 30 seconds.")
+    healthy(lab)
+    time.sleep(QUIET)
+    say(f"All is well. Now the cause happens: {fault}")
+    began = time.monotonic()
+    fault.make(lab)
+    if not within(lambda: fault.delivers <= printed(), fault.within):
+        say(f"not delivered within {fault.within:g} s: {', '.join(sorted(fault.delivers))}")
+        return 1
+    say("The runbook's fix is applied.")
+    fault.fix(lab)
+    if not within(lambda: bool(printed()) and not firing(lab), fault.within):
+        say(f"still firing: {', '.join(sorted(firing(lab)))}")
+        return 1
+    say("All resolved.")
+    return 0
+
+
+def lines(one: Delivery) -> Iterable[str]:
+    """Yield a notification as a person reads it."""
+    if not one.firing:
+        yield f"RESOLVED {one.alert}"
+        return
+    yield f"{one.labels.get('severity', '').upper()} {one.alert}: {one.annotations.get('summary', '')}"
+    for name in TEXTS:
+        text = " ".join(one.annotations.get(name, "").split())
+        yield from textwrap.wrap(
+            text,
+            100,
+            initial_indent=f"  {name.removesuffix('_url'):<12} ",
+            subsequent_indent=" " * 15,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+
+
+def _clock() -> Callable[[str], None]:
+    began = time.monotonic()
+    return lambda text: print(f"{time.monotonic() - began:4.0f} s  {text}", flush=True)
