@@ -180,7 +180,7 @@ class Lab:
             self._replica = enter(Standby(self.postgres, online=True))
             silent = dict.fromkeys(("health", "version", "api", "database"), False)
             behind = {"database": {"dsn": self._replica.dsn("exporter", "mlflow")}, "probes": silent}
-            self.exporters["replica"] = enter(self._exporter(behind | {"collectors": ["replication"]}))
+            self.exporters.append(enter(self._exporter(behind | {"collectors": ["replication"]})))
         self.alertmanager = enter(Alertmanager(timelapse.alertmanager(self.receiver.url, self.factor)))
         self.prometheus = enter(self._prometheus())
         if needs.background == "light":
