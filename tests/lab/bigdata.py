@@ -31,6 +31,9 @@ EXPERIMENTS = """
 insert into experiments (experiment_id, name, lifecycle_stage)
 select n, 'experiment-' || n, case when n % 10 = 0 then 'deleted' else 'active' end
 from generate_series(1, 200) n on conflict do nothing"""
+# Numbers that were given by hand are unknown to the sequence: MLflow's next experiments would fail.
+NEXT_EXPERIMENT = """
+select setval(pg_get_serial_sequence('experiments', 'experiment_id'), max(experiment_id)) from experiments"""
 # The runs that have points, as many as it takes: the last ones.
 METRICS = """
 insert into metrics (key, value, timestamp, run_uuid, step, is_nan)
@@ -83,6 +86,7 @@ def fill(
         session.execute("set session_replication_role = replica; set maintenance_work_mem = '512MB'")
         session.execute("set synchronous_commit = off; set max_parallel_maintenance_workers = 2")
         session.execute(EXPERIMENTS)
+        session.execute(NEXT_EXPERIMENT)
         session.execute(RUNS.format(**numbers).encode())
         keys = session.execute(
             "select conname, pg_get_constraintdef(oid) from pg_constraint"
