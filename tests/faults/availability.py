@@ -54,6 +54,7 @@ FAULTS = (
         stop_database,
         start_database,
         Needs(options=("--expose-prometheus", "metrics")),
+        within=300,  # the error budget's window of 30m has to pass
     ),
     Fault(
         "availability",

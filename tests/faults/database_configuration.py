@@ -111,7 +111,6 @@ FAULTS = (
         frozenset({"MlflowFsyncOff"}),
         fsync_off,
         fsync_on,
-        ci=True,
     ),
     Fault(
         "database-configuration",

@@ -55,7 +55,6 @@ FAULTS = (
         little_cpu,
         more_cpu,
         Needs(groups=frozenset({"postgres"})),
-        ci=True,
     ),
     Fault(
         "database-size",

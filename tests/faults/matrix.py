@@ -13,6 +13,13 @@ from tests.faults.trial import Result
 from tests.lab import tools
 from tests.lab.stack import FACTOR, MAJOR
 
+# Alerts that no fault makes, and why.
+NOT_MADE = {
+    "MlflowDatabaseStorageFilling": "a file system that fills must be mounted first; promtool only",
+    "MlflowApiLatencyBudgetBurn": "its windows are hours; promtool only",
+    "MlflowPackVersionMismatch": "there is no other release yet; promtool only",
+}
+
 HEAD = """\
 # What each cause delivers
 
@@ -99,6 +106,11 @@ def _troubles(results: Sequence[Result]) -> Iterable[str]:
     for one in results:
         if not one.passed:
             yield f"- {line(one)}"
+
+    yield ""
+    yield "No fault makes:"
+    for name, why in NOT_MADE.items():
+        yield f"- {name}: {why}"
 
 
 def _name(result: Result) -> str:
