@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from exporter.causes import CAUSES
@@ -91,11 +91,11 @@ def main() -> int:
         return 0
     if asked.alone:
         return alone(faults[0], asked.ci, asked.alone)
-    results: list[Result] = []
     with ThreadPoolExecutor(asked.jobs or (3 if asked.ci else 1)) as pool:
-        for result in pool.map(lambda fault: apart(fault, asked.ci), faults):
-            results.append(result)
-            print(matrix.line(result), flush=True)
+        running = [pool.submit(apart, fault, asked.ci) for fault in faults]
+        for one in as_completed(running):
+            print(matrix.line(one.result()), flush=True)
+    results = [one.result() for one in running]
     text = matrix.matrix(results)
     whole = not asked.only and not asked.ci
     if target := asked.out or (MATRIX if whole else None):
