@@ -9,7 +9,7 @@ import html
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -114,13 +114,15 @@ def _alerts(slug: str, markdown: str) -> Iterator[str]:
         yield f'<a href="/runbooks/{slug}#{name.lower()}">{name}</a>'
 
 
-def write(pages: Mapping[str, str], stale: Iterable[Path]) -> None:
-    for file in stale:
-        if file.name not in pages:
+def main() -> None:
+    """Write the pages beside this file, and remove those that have no runbook any more."""
+    made = rendered()
+    for file in TARGET.glob("*.html"):
+        if file.name not in made:
             file.unlink()
-    for name, text in pages.items():
+    for name, text in made.items():
         (TARGET / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    write(rendered(), list(TARGET.glob("*.html")))
+    main()
