@@ -21,9 +21,11 @@ TEXTS = ("description", "diagnosis", "fix", "runbook_url")
 
 def show(fault: Fault) -> int:
     """Make the fault, print the notifications as they come, undo it by its fix; returns the exit status."""
+    say = _clock()
     try:
+        say("starting a tracking server, its database, clients, the exporter, Prometheus and Alertmanager")
         with Lab(fault.needs) as lab:
-            return _show(fault, lab)
+            return _show(fault, lab, say)
     except KeyboardInterrupt:
         print("\nstopping", flush=True)
         return 0
@@ -34,8 +36,7 @@ def show(fault: Fault) -> int:
     return 1
 
 
-def _show(fault: Fault, lab: Lab) -> int:
-    say = _clock()
+def _show(fault: Fault, lab: Lab, say: Callable[[str], None]) -> int:
     told: set[tuple[bool, frozenset[tuple[str, str]]]] = set()
 
     def printed() -> set[str]:
