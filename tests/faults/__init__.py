@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.lab.stack import Lab, Needs
+from tests.lab.needs import Needs
+from tests.lab.stack import Lab
 
 __all__ = ["Fault", "Lab", "Needs"]
 

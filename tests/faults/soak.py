@@ -17,8 +17,9 @@ from functools import partial
 from tests.faults.trial import HEARTBEAT, fired
 from tests.lab import tools
 from tests.lab.load import Load
+from tests.lab.needs import Needs
 from tests.lab.shapes import Histories, PointsTogether, Searches
-from tests.lab.stack import FACTOR, Lab, Needs, healthy, light
+from tests.lab.stack import FACTOR, Lab, healthy, light
 
 STOCK_MINUTES = 3.0  # half an hour of the rules': longer than any `for` with its window
 DAY = 240.0  # seconds: forty minutes of the rules', a day with little sleep
