@@ -1,4 +1,4 @@
-"""What pint and mixtool check of rules, without them: the Go proxy has neither for everybody.
+"""What pint and mixtool check of rules, without them: they come from the Go proxy alone, which not everybody may ask.
 
 Each function is one of their checks, under its name, and gives what it has against a rule. Those that pint makes
 against a live Prometheus and that the declarations can answer are here too: which series there are, with which

