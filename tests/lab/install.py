@@ -49,8 +49,9 @@ def dev() -> None:
 
 
 def mlflow() -> None:
-    """Make `.venv-mlflow`: a tracking server with both Postgres drivers and the basic-auth app."""
-    _venv(MLFLOW, MLFLOW_CONSTRAINTS, "mlflow[auth]", "psycopg[binary]", "psycopg2-binary")
+    """Make `.venv-mlflow`: a tracking server with both Postgres drivers, the basic-auth app and --expose-prometheus."""
+    drivers = ("psycopg[binary]", "psycopg2-binary")
+    _venv(MLFLOW, MLFLOW_CONSTRAINTS, "mlflow[auth]", *drivers, "prometheus-flask-exporter")
 
 
 def debian() -> None:
