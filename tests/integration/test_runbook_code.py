@@ -23,7 +23,9 @@ pytestmark = pytest.mark.integration
 # The first line of a block that logs: all that the server has to do with it, "at most" where time decides.
 CLAIMS = re.compile(r"# The server sees: (?P<claims>[^\n]+)\.\n")
 CLAIM = re.compile(r"(?P<bound>at most )?(?P<number>\d+) (?P<what>[a-z-]+)")
-REQUEST = re.compile(r'"(?:POST|PUT) /api/2\.0/(?:mlflow/runs/(log-\w+)|(mlflow-artifacts)/artifacts/\S*) HTTP')
+REQUEST = re.compile(
+    r'"(?:POST|PUT) /api/2\.0/(?:mlflow/runs/(log-\w+)|(mlflow-artifacts)/artifacts/\S*) HTTP'
+)
 COUNTED = ("log-metric", "log-parameter", "log-batch", "uploads", "points", "parameters")
 
 # It moves rows between two databases, and no server sees it: it has a test of its own.
@@ -39,7 +41,9 @@ BLOCKS = [
 
 def run(code: str, directory: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run it with MLflow's own Python, as a training job without any other setting."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PYTHON"))}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PYTHON"))
+    }
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
     script = directory / "job.py"
     script.write_text(code)
