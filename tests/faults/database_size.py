@@ -18,10 +18,10 @@ FOREVER = 1e9  # the load ends with the stack
 
 
 def little_cpu(lab: Lab) -> None:
-    """Leave it a fifth of a core for jobs that log a hundred points at once: nothing is wrong with them."""
-    lab.group("postgres").cpu(0.2)
+    """Leave it a seventh of a core for jobs that log a hundred points at once: nothing is wrong with them."""
+    lab.group("postgres").cpu(0.15)
     batches = partial(PointsTogether, keys=100)
-    lab.begin(Load(lab.url, 6, seconds=FOREVER, rate=15, client=batches))
+    lab.begin(Load(lab.url, 3, seconds=FOREVER, rate=15, client=batches))
 
 
 def more_cpu(lab: Lab) -> None:
