@@ -148,8 +148,9 @@ class Lab:
             silent = dict.fromkeys(("health", "version", "api", "database"), False)
             behind = {"database": {"dsn": self._replica.dsn("exporter", "mlflow")}, "probes": silent}
             self.exporters.append(enter(self._exporter(behind | {"collectors": ["replication"]})))
+        # What is read every 5 minutes would stay failed as long, had it only a time-lapse scrape's second.
         for exporter in self.exporters:
-            exporter.scrape(30)  # the first reading takes longest, and what is read every 5 minutes would stay failed
+            exporter.scrape(30)
         self.alertmanager = enter(Alertmanager(timelapse.alertmanager(self.receiver.url, self.factor)))
         self.prometheus = enter(self._prometheus())
         if needs.background == "light":
