@@ -58,7 +58,7 @@ def apart(fault: Fault, brief: bool) -> Result:
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch, "result")
         command = [sys.executable, "-m", "tests.faults", "--alone", str(report), "--only", str(fault)]
-        child = subprocess.Popen([*command, *(["--ci"] if brief else [])], cwd=ROOT)
+        child = subprocess.Popen([*command, *(["--brief"] if brief else [])], cwd=ROOT)
         try:
             child.wait(LONGEST)
         except subprocess.TimeoutExpired:
@@ -71,7 +71,8 @@ def apart(fault: Fault, brief: bool) -> Result:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--ci", action="store_true", help="the subset of each commit, with short waits")
+    parser.add_argument("--ci", action="store_true", help="the subset of each commit, --brief")
+    parser.add_argument("--brief", action="store_true", help="wait less for what should not come")
     parser.add_argument("--only", nargs="+", default=[], metavar="CAUSE[/NAME]")
     parser.add_argument("--jobs", type=int, metavar="N", help="stacks side by side (1, or 3 with --ci)")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"instead of {MATRIX.relative_to(ROOT)}")
@@ -81,6 +82,7 @@ def main() -> int:
     )
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    brief = asked.brief or asked.ci
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if asked.healthy:
@@ -90,14 +92,14 @@ def main() -> int:
         print(*faults, sep="\n")
         return 0
     if asked.alone:
-        return alone(faults[0], asked.ci, asked.alone)
+        return alone(faults[0], brief, asked.alone)
     with ThreadPoolExecutor(asked.jobs or (3 if asked.ci else 1)) as pool:
-        running = [pool.submit(apart, fault, asked.ci) for fault in faults]
+        running = [pool.submit(apart, fault, brief) for fault in faults]
         for one in as_completed(running):
             print(matrix.line(one.result()), flush=True)
     results = [one.result() for one in running]
     text = matrix.matrix(results)
-    whole = not asked.only and not asked.ci
+    whole = not asked.only and not brief
     if target := asked.out or (MATRIX if whole else None):
         target.write_text(text)
     print(f"\n{text}")
