@@ -49,6 +49,8 @@ def alone(fault: Fault, brief: bool, report: Path) -> int:
         print(f"{fault}: {time.monotonic() - began:4.0f} s: {text}", file=sys.stderr, flush=True)
 
     result = attempt(fault, BRIEF if brief else FULL, say)
+    if result.failure:
+        say(result.failure)
     report.write_text(json.dumps(result.json()))
     return 0 if result.passed else 1
 

@@ -106,6 +106,7 @@ def _troubles(results: Sequence[Result]) -> Iterable[str]:
     for one in results:
         if not one.passed:
             yield f"- {line(one)}"
+            yield from (f"  - {name}: {one.texts[name]}" for name in one.extras)
 
     yield ""
     yield "No fault makes:"

@@ -67,6 +67,12 @@ def enough_memory(lab: Lab) -> None:
     lab.group("mlflow").memory(None)
 
 
+def enough_memory_and_restart(lab: Lab) -> None:
+    """Restart too: the kernel's choice may have been the supervisor."""
+    enough_memory(lab)
+    lab.restart_mlflow()
+
+
 def deaths(lab: Lab) -> None:
     for _ in range(3):
         lab.mlflow.kill_worker()
@@ -122,7 +128,7 @@ FAULTS = (
         "out of memory",
         frozenset({"MlflowServerOutOfMemory"}),
         huge_pages,
-        enough_memory,
+        enough_memory_and_restart,
         LARGE,
         within=360,
     ),

@@ -42,8 +42,9 @@ class Result:
     """What came of one fault; times are seconds at real scale since the fault began, and since its fix.
 
     `failure` says why there is no result, empty when there is one; `made` is false where this machine cannot have
-    the fault. `delivered` maps alerts to times, `missed` are those that should have been, `extras` those of other
-    causes that should not, `shown` those that fired and went to nobody.
+    the fault. `delivered` maps alerts to times, `causes` and `texts` to their cause and description; `missed` are
+    those that should have been, `extras` those of other causes that should not, `shown` those that fired and went
+    to nobody.
     """
 
     cause: str
@@ -52,6 +53,7 @@ class Result:
     failure: str = ""
     delivered: Mapping[str, float] = field(default_factory=dict)
     causes: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
     missed: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
@@ -88,7 +90,8 @@ def _observe(fault: Fault, lab: Lab, pace: Pace, say: Callable[[str], None]) -> 
     say("healthy")
     time.sleep(pace.before)
     if early := names(lab.receiver.deliveries()):
-        raise AssertionError(f"delivered while all was well: {', '.join(sorted(early))}")
+        texts = {one.alert: one.annotations.get("description", "") for one in lab.receiver.deliveries()}
+        raise AssertionError(f"delivered while all was well: {', '.join(sorted(early))}\n{texts}")
 
     say("making it")
     began = time.monotonic()
@@ -131,6 +134,7 @@ def judged(
         fault.name,
         delivered={name: round((one.time - began) * FACTOR) for name, one in first.items()},
         causes={name: one.cause for name, one in first.items()},
+        texts={name: " ".join(one.annotations.get("description", "").split()) for name, one in first.items()},
         missed=tuple(sorted(missed)),
         extras=tuple(sorted(name for name, one in first.items() if one.cause not in rightly)),
         shown=tuple(sorted(shown - first.keys() - {HEARTBEAT})),
