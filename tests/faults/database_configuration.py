@@ -1,51 +1,53 @@
 """The database is configured badly: commits that wait for the disk, a log of changes without room, and findings.
 
-Each is one setting, or one disk, of an otherwise healthy database under jobs that log properly; each fix is one
+Each is one setting, or one disk, of an otherwise healthy database that is written to properly; each fix is one
 statement of the runbook, with a restart where the setting asks for one.
 """
 
 from __future__ import annotations
 
-from functools import partial
-
 from tests.faults import Fault, Lab, Needs
 from tests.lab.load import Load
-from tests.lab.shapes import PointsTogether
+from tests.lab.process import wait_for
+from tests.lab.shapes import Import, PointsTogether
 
 FOREVER = 1e9  # the load ends with the stack
 
 
-def batches(lab: Lab, rate: float, keys: int) -> None:
-    lab.begin(Load(lab.url, 4, seconds=FOREVER, rate=rate, client=partial(PointsTogether, keys=keys)))
-
-
 def slow_commits(lab: Lab) -> None:
-    """Let the disk take sixty writes a second, two for each sync."""
-    lab.group("postgres").io(lab.postgres.data, writes=60)
-    batches(lab, rate=15, keys=10)
+    """Let the disk take thirty writes a second, two for each sync."""
+    lab.group("postgres").io(lab.postgres.data, writes=30)
+    lab.begin(Load(lab.url, 4, seconds=FOREVER, rate=15, client=PointsTogether))
 
 
 def commit_without_waiting(lab: Lab) -> None:
+    """Set it for the role, and end its connections of before while they are idle: the pools make new ones."""
     lab.sql("ALTER ROLE mlflow SET synchronous_commit = off")
-    lab.restart_mlflow()  # a role's settings are for its new connections
+    ((now,),) = lab.sql("SELECT clock_timestamp()")
+    before = "FROM pg_stat_activity WHERE usename = 'mlflow' AND backend_start < %s"
+
+    def gone() -> bool:
+        lab.sql(f"SELECT pg_terminate_backend(pid) {before} AND state = 'idle'", now)
+        return not lab.sql(f"SELECT {before}", now)
+
+    wait_for(gone, "MLflow's connections are new ones")
 
 
 def small_max_wal_size(lab: Lab) -> None:
     lab.configure_postgres(max_wal_size="32MB", min_wal_size="32MB")
-    batches(lab, rate=15, keys=100)
+    lab.begin(Import(lab.postgres))
 
 
 def large_max_wal_size(lab: Lab) -> None:
     lab.configure_postgres(max_wal_size="4GB", min_wal_size="")
 
 
-def small_wal_buffers(lab: Lab) -> None:
-    lab.configure_postgres(restart=True, wal_buffers="32kB")
-    batches(lab, rate=15, keys=100)
+def many_writes(lab: Lab) -> None:
+    lab.begin(Import(lab.postgres))
 
 
 def automatic_wal_buffers(lab: Lab) -> None:
-    lab.configure_postgres(restart=True, wal_buffers="")
+    lab.configure_postgres(restart=True, wal_buffers="-1")
 
 
 def fsync_off(lab: Lab) -> None:
@@ -69,17 +71,15 @@ def autovacuum_on(lab: Lab) -> None:
 
 
 def findings(lab: Lab) -> None:
-    """Give the pools 120 connections where the database takes 97, hide its statements, set a giant's work_mem."""
+    """Hide the statements and set a giant's work_mem; the pools are too large from the start."""
     lab.sql("DROP EXTENSION pg_stat_statements")
     lab.configure_postgres(work_mem="8GB")
-    lab.restart_mlflow(env={"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "50"})
 
 
 def settle(lab: Lab) -> None:
+    """Mend what needs no restart of the tracking server, which smaller pools do."""
     lab.sql("CREATE EXTENSION pg_stat_statements")
     lab.configure_postgres(work_mem="")
-    small = {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "3", "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "3"}
-    lab.restart_mlflow(env=small)
 
 
 FAULTS = (
@@ -102,8 +102,9 @@ FAULTS = (
         "database-configuration",
         "small wal_buffers",
         frozenset({"MlflowDatabaseWalTooSmall"}),
-        small_wal_buffers,
+        many_writes,
         automatic_wal_buffers,
+        Needs(settings={"wal_buffers": "32kB"}),
     ),
     Fault(
         "database-configuration",
@@ -126,6 +127,7 @@ FAULTS = (
         frozenset(),
         findings,
         settle,
+        Needs(mlflow_env={"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "50"}),
         shows=frozenset(
             {
                 "MlflowConnectionBudgetTooLarge",

@@ -12,16 +12,16 @@ from functools import partial
 
 from tests.faults import Fault, Lab, Needs
 from tests.lab.load import Load
-from tests.lab.shapes import Histories, PointsTogether
+from tests.lab.shapes import Histories, Import, PointsTogether
 
 FOREVER = 1e9  # the load ends with the stack
 
 
 def little_cpu(lab: Lab) -> None:
-    """Leave it a seventh of a core for jobs that log a hundred points at once: nothing is wrong with them."""
-    lab.group("postgres").cpu(0.15)
-    batches = partial(PointsTogether, keys=100)
-    lab.begin(Load(lab.url, 3, seconds=FOREVER, rate=15, client=batches))
+    """Leave it a third of a core, for jobs that log in batches and an import of runs from elsewhere."""
+    lab.group("postgres").cpu(0.3)
+    lab.begin(Load(lab.url, 3, seconds=FOREVER, rate=10, client=partial(PointsTogether, keys=100)))
+    lab.begin(Import(lab.postgres, sessions=2, every=0.4))
 
 
 def more_cpu(lab: Lab) -> None:

@@ -1,15 +1,30 @@
 """What clients do to a tracking server beside training as they should: each shape makes one kind of trouble.
 
 A shape is given to `Load` as its `client`, with `functools.partial` for what it takes; count, time and rate are
-bounded there.
+bounded there. `Import` alone goes past the server, so that it writes as much on a slow machine as on a quick one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
+import secrets
+import threading
+import time
 from collections.abc import Sequence
+from typing import Self
+
+import psycopg
 
 from tests.lab.load import Client, Load, now
+from tests.lab.postgres import Postgres
+
+RUN = """
+insert into runs (run_uuid, name, status, start_time, end_time, lifecycle_stage, experiment_id, artifact_uri)
+values (%s, 'imported', 'FINISHED', 0, 1, 'active', 0, '')"""
+POINTS = """
+insert into metrics (key, value, timestamp, run_uuid, step, is_nan)
+select 'loss', random(), %s, %s, step, false from generate_series(%s::int, %s::int) step"""
 
 
 class PointsOneByOne(Client):
@@ -117,3 +132,40 @@ class Histories(Client):
         while self.load.running():
             which = {"run_id": self.chance.choice(self.runs), "metric_key": self.chance.choice(self.keys)}
             self.call("metrics/get-history", which)
+
+
+class Import:
+    """Sessions that copy runs from elsewhere straight into the database, `points` in each transaction.
+
+    A transaction begins `every` seconds after the one before did, or when that one has ended.
+    """
+
+    def __init__(self, postgres: Postgres, sessions: int = 1, points: int = 5000, every: float = 1.0) -> None:
+        self.postgres, self.points, self.every = postgres, points, every
+        self._ended = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._copy, name=f"import-{number}") for number in range(sessions)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _copy(self) -> None:
+        while not self._ended.wait(0.2):  # Postgres may be restarted meanwhile
+            with contextlib.suppress(psycopg.Error), self.postgres.connect("mlflow", "mlflow") as session:
+                self._run(session)
+
+    def _run(self, session: psycopg.Connection[tuple[object, ...]]) -> None:
+        run, step, began = secrets.token_hex(16), 0, time.monotonic()
+        session.execute(RUN, [run])
+        while not self._ended.wait(max(0.0, began - time.monotonic())):
+            session.execute(POINTS, [now(), run, step, step + self.points - 1])
+            step += self.points
+            began = max(began + self.every, time.monotonic())
