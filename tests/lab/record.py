@@ -24,7 +24,10 @@ SETTINGS = {
     "effective_cache_size": "2GB",
     "max_wal_size": "4GB",
     "work_mem": "32MB",
+    "max_connections": "300",  # more than the pools of four workers can take
 }
+# Said, so that a recording does not depend on the machine that makes it.
+MACHINE = {"MLFLOW_EXPORTER_DATABASE_MEMORY": str(4 * 2**30), "MLFLOW_EXPORTER_DATABASE_CORES": "4"}
 
 
 def record(minutes: int) -> list[str]:
@@ -32,7 +35,7 @@ def record(minutes: int) -> list[str]:
     with (
         Postgres(17, SETTINGS) as postgres,
         MlflowServer(postgres.create_mlflow(), workers=4, jobs=True) as server,
-        Exporter(["--server.port", str(server.port)]) as exporter,
+        Exporter(["--server.port", str(server.port)], MACHINE) as exporter,
         Load(server.url, clients=4, runs=sys.maxsize, seconds=1e9, rate=20.0),
     ):
         wait_for(lambda: len(exporter.values("mlflow_probe_success")) == 4, "all probes", 120)
