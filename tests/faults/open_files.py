@@ -27,9 +27,11 @@ def kept_alive(port: int, clients: int) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             connections: list[socket.socket] = []
             while not ended.wait(2):
-                while len(connections) < clients:
-                    connections.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), 5)))
-                    connections[-1].setblocking(False)
+                with contextlib.suppress(OSError):  # nobody accepts for the moment
+                    while len(connections) < clients and not ended.is_set():
+                        new = stack.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+                        new.setblocking(False)
+                        connections.append(new)
                 for one in list(connections):
                     try:
                         with contextlib.suppress(BlockingIOError):
@@ -56,8 +58,11 @@ def crowd(lab: Lab) -> None:
 
 
 def raise_limit(lab: Lab) -> None:
+    """Raise the soft limit to the hard one, which not even root may exceed in a container."""
     for pid in lab.mlflow.worker_pids():
-        psutil.Process(pid).rlimit(psutil.RLIMIT_NOFILE, (65536, 65536))
+        worker = psutil.Process(pid)
+        _, hard = worker.rlimit(psutil.RLIMIT_NOFILE)
+        worker.rlimit(psutil.RLIMIT_NOFILE, (hard, hard))
 
 
 FAULTS = (

@@ -26,7 +26,7 @@ class Needs:
 
     `settings` go to postgresql.conf. `data` `million` is a database with 1,000,000 runs in experiments 1 to 50,
     as many points, and RUNS_INDEX. `replicas` more servers, each with its exporter, use the same database.
-    `options` and `mlflow_env` are the server's own, `nofile` its soft and hard limit of open files. `background`
+    `options` and `mlflow_env` are the server's own, `nofile` its soft limit of open files. `background`
     is the load of a healthy team; `idle` is none. `proxy` stands before the database (for the server and its
     exporter) or before the server (for clients, with an exporter of vantage `clients` that only probes). `groups`
     are servers that start in a control group without limits. `exporter` is the exporter's settings file; `role`

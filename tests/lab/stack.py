@@ -184,7 +184,7 @@ class Lab:
 
     def _wrapper(self, name: str, nofile: int = 0) -> list[str]:
         group = self._groups.get(name)
-        files = ["prlimit", f"--nofile={nofile}:{nofile}", "--"] if nofile else []
+        files = ["prlimit", f"--nofile={nofile}:", "--"] if nofile else []
         return [*(group.wrapper() if group else []), *files]
 
     def _exporter(self, own: Mapping[str, Any]) -> Exporter:
