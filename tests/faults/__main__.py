@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from tests.faults.trial import BRIEF, FULL, Result, attempt
 from tests.lab.tools import ROOT
 
 MATRIX = ROOT / "tests/faults/MATRIX.md"
+CHILDREN: set[subprocess.Popen[bytes]] = set()  # one a fault that is under way
 LONGEST = 1800.0  # seconds; a fault that takes longer is ended and has failed
 
 
@@ -60,12 +60,16 @@ def apart(fault: Fault, brief: bool) -> Result:
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch, "result")
         command = [sys.executable, "-m", "tests.faults", "--alone", str(report), "--only", str(fault)]
-        child = subprocess.Popen([*command, *(["--brief"] if brief else [])], cwd=ROOT)
+        # In a session of its own: Ctrl-C is handed on once, or the second would cut the first one's tidying short.
+        options = ["--brief"] if brief else []
+        child = subprocess.Popen([*command, *options], cwd=ROOT, start_new_session=True)
+        CHILDREN.add(child)
         try:
             child.wait(LONGEST)
         except subprocess.TimeoutExpired:
             child.send_signal(signal.SIGINT)  # it ends its servers itself
             child.wait()
+        CHILDREN.remove(child)
         if not report.exists():
             return Result(fault.cause, fault.name, failure=f"ended with status {child.returncode}")
         return Result.of(json.loads(report.read_text()))
@@ -97,8 +101,14 @@ def main() -> int:
         return alone(faults[0], brief, asked.alone)
     with ThreadPoolExecutor(asked.jobs or (3 if asked.ci else 1)) as pool:
         running = [pool.submit(apart, fault, brief) for fault in faults]
-        for one in as_completed(running):
-            print(matrix.line(one.result()), flush=True)
+        try:
+            for one in as_completed(running):
+                print(matrix.line(one.result()), flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in list(CHILDREN):
+                child.send_signal(signal.SIGINT)
+            raise
     results = [one.result() for one in running]
     text = matrix.matrix(results)
     whole = not asked.only and not brief
@@ -112,4 +122,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        os._exit(130)  # the pool would wait for what has not begun
+        sys.exit(130)
