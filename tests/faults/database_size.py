@@ -18,10 +18,13 @@ FOREVER = 1e9  # the load ends with the stack
 
 
 def little_cpu(lab: Lab) -> None:
-    """Leave it a third of a core, for jobs that log in batches and an import of runs from elsewhere."""
-    lab.group("postgres").cpu(0.3)
+    """Leave it a fifth of a core, for jobs that log in batches and an import of runs from elsewhere.
+
+    Sessions on the CPU for each core: 0.01 before, 6 and more at 0.3 of a core, 0.35 after at four.
+    """
+    lab.group("postgres").cpu(0.2)
     lab.begin(Load(lab.url, 3, seconds=FOREVER, rate=10, client=partial(PointsTogether, keys=100)))
-    lab.begin(Import(lab.postgres, sessions=2, every=0.4))
+    lab.begin(Import(lab.postgres, sessions=2, points=2500, every=0.4))
 
 
 def more_cpu(lab: Lab) -> None:
@@ -29,7 +32,10 @@ def more_cpu(lab: Lab) -> None:
 
 
 def slow_disk(lab: Lab) -> None:
-    """Let the disk take twenty reads a second, with nothing in memory, and ask for ten charts a second."""
+    """Let the disk take twenty reads a second, with nothing in memory, and ask for ten charts a second.
+
+    Sessions that wait for a block: 0 before, 3.5 of the four, 0.03 after.
+    """
     runs = [run for (run,) in lab.sql("SELECT DISTINCT run_uuid FROM latest_metrics WHERE key = 'key-1'")]
     lab.sql("CHECKPOINT")
     os.sync()  # only what is on disk can be dropped from the cache
