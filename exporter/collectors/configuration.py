@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from exporter.collectors.database_host import Capacity
-from exporter.host import postmaster
+from exporter.host import cgroup, postmaster
 from exporter.host.postmaster import Session
 from exporter.metric import Sample, gauge
 from exporter.sql import Answers, SqlCollector
@@ -133,4 +133,4 @@ class Configuration(SqlCollector):
         assert isinstance(pid, int) and isinstance(started, float) and isinstance(server_started, float)
         here = postmaster.find(self._proc, Session(pid, started, server_started))
         memory = told.memory or (postmaster.memory_limit(self._proc, here.pid) if here else None)
-        return memory, told.cores or (postmaster.cores(self._proc, here.pid) if here else None)
+        return memory, told.cores or (cgroup.cores(self._proc, here.pid) if here else None)

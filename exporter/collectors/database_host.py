@@ -125,7 +125,7 @@ class DatabaseHost(Collector[Answers]):
 
     def _limits(self, here: Stat | None, data_directory: str) -> Iterable[Sample]:
         told = self._capacity
-        cores = told.cores or (postmaster.cores(self._proc, here.pid) if here else None)
+        cores = told.cores or (cgroup.cores(self._proc, here.pid) if here else None)
         memory = told.memory or (postmaster.memory_limit(self._proc, here.pid) if here else None)
         if cores is not None:
             yield CORES(cores)

@@ -31,15 +31,16 @@ OOM_KILLS = counter(
     "absent where it cannot be read.",
     "memory.events.oom_kill",
 )
-CPU_LIMIT = gauge(
-    "mlflow_server_cpu_limit_cores",
-    "Least CPU quota of the server's control group and those around it; absent without a quota.",
-    "cpu.max",
+CORES = gauge(
+    "mlflow_server_cpu_cores",
+    "CPU cores that the server may use: the least quota of its control group and those around it, or the CPUs that "
+    "it is allowed; absent where a quota cannot be read.",
+    "cpu.max, sched_getaffinity()",
     "cores",
 )
 THROTTLED = counter(
     "mlflow_server_cpu_throttled_seconds_total",
-    "Seconds that the control group with that quota was held back, summed over CPUs, since the exporter first "
+    "Seconds that the control group with the least quota was held back, summed over CPUs, since the exporter first "
     "saw it; absent without a quota.",
     "cpu.stat.throttled_usec",
     "seconds",
@@ -48,7 +49,7 @@ THROTTLED = counter(
 
 class Limits(Collector[HostSession]):
     name = "limits"
-    metrics = (MEMORY_LIMIT, MEMORY_USAGE, OOM_KILLS, CPU_LIMIT, THROTTLED)
+    metrics = (MEMORY_LIMIT, MEMORY_USAGE, OOM_KILLS, CORES, THROTTLED)
 
     def __init__(self) -> None:
         self._kills = Growth()
@@ -66,9 +67,9 @@ class Limits(Collector[HostSession]):
                 yield MEMORY_USAGE(memory.used)
             if memory.oom_kills is not None:
                 yield OOM_KILLS(self._kills.to(memory.oom_kills, group.own))
+        if (cores := cgroup.cores(session.proc, head)) is not None:
+            yield CORES(cores)
         if group := cgroup.group(session.proc, head, "cpu"):
             cpu = cgroup.cpu(group)
-            if cpu.cores is not None:
-                yield CPU_LIMIT(cpu.cores)
             if cpu.throttled is not None:
                 yield THROTTLED(self._throttled.to(cpu.throttled, cpu.folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,23 @@ def cpu(group: Group) -> Cpu:
     if micro is not None:
         return Cpu(cores, micro / 1e6, folder)
     return Cpu(cores, nano / 1e9 if nano is not None else None, folder)
+
+
+def cores(proc: Path, pid: int) -> float | None:
+    """Return the CPUs that the process may use: its quota or its machine's; None where a quota is unreadable."""
+    try:
+        allowed = len(os.sched_getaffinity(pid))
+    except OSError:
+        return None
+    found = group(proc, pid, "cpu")
+    if found is None:
+        return None if grouped(proc, pid) else allowed
+    return min(allowed, cpu(found).cores or allowed)
+
+
+def grouped(proc: Path, pid: int) -> bool:
+    """Say whether the process is in control groups whose limits there may be, although we cannot find them."""
+    return bool((read(proc / str(pid) / "cgroup") or b"").strip())
 
 
 def _located(proc: Path, pid: int, version: int, names: tuple[str, ...], path: str) -> Group | None:

@@ -51,23 +51,11 @@ def find(proc: Path, session: Session) -> Stat | None:
     return parent if parent and _began(boot, parent, session.server_started) else None
 
 
-def cores(proc: Path, pid: int) -> float | None:
-    """Return the CPUs that the process may use: its quota or its machine's; None where a quota is unreadable."""
-    try:
-        allowed = len(os.sched_getaffinity(pid))
-    except OSError:
-        return None
-    group = cgroup.group(proc, pid, "cpu")
-    if group is None:
-        return None if _grouped(proc, pid) else allowed
-    return min(allowed, cgroup.cpu(group).cores or allowed)
-
-
 def memory_limit(proc: Path, pid: int) -> int | None:
     """Return the bytes that the process may use: its group's limit or its machine's; None where unreadable."""
     machine = _kilobytes(proc / "meminfo").get("MemTotal")
     group = cgroup.group(proc, pid, "memory")
-    if machine is None or (group is None and _grouped(proc, pid)):
+    if machine is None or (group is None and cgroup.grouped(proc, pid)):
         return None
     limit = cgroup.memory(group).limit if group else None
     return machine if limit is None else min(machine, limit)
@@ -123,11 +111,6 @@ def storage(proc: Path, pid: int, data_directory: str) -> os.statvfs_result | No
 
 def _began(boot: float, process: Stat, at: float) -> bool:
     return abs(boot + process.started / TICKS - at) <= TOLERANCE_SECONDS
-
-
-def _grouped(proc: Path, pid: int) -> bool:
-    """Say whether the process is in control groups whose limits there may be, although we cannot find them."""
-    return bool((read(proc / str(pid) / "cgroup") or b"").strip())
 
 
 def _kilobytes(path: Path) -> dict[str, int]:

@@ -66,7 +66,6 @@ ABSENT_HERE = {
     "mlflow_db_wal_write_seconds_total",
     "mlflow_exporter_collector_errors_total",
     "mlflow_probe_certificate_expiry_timestamp_seconds",
-    "mlflow_server_cpu_limit_cores",
     "mlflow_server_cpu_throttled_seconds_total",
     "mlflow_server_job_runner_alive",
     "mlflow_server_memory_limit_bytes",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.collectors.database_host import Capacity, DatabaseHost
-from exporter.host import postmaster, processes
+from exporter.host import cgroup, postmaster, processes
 from exporter.host.postmaster import Session
 from exporter.host.processes import TICKS
 from exporter.metric import check
@@ -185,16 +185,16 @@ def test_cores_are_the_quota_of_the_control_group_or_the_cpus_that_are_allowed(p
     # A process that there is, since the CPUs that it may use are asked of the kernel.
     pid = proc.process(["postgres"], pid=os.getpid())
     allowed = len(os.sched_getaffinity(0))
-    assert postmaster.cores(proc.root, pid) == allowed
+    assert cgroup.cores(proc.root, pid) == allowed
     (proc.root / str(pid) / "cgroup").write_text("0::/db\n")
-    assert postmaster.cores(proc.root, pid) is None, "a quota that may be there cannot be read"
+    assert cgroup.cores(proc.root, pid) is None, "a quota that may be there cannot be read"
     group = proc.root / str(pid) / "root/sys/fs/cgroup/db"
     group.mkdir(parents=True)
     (group / "cgroup.procs").write_text(f"{pid}\n")
     (group / "cpu.max").write_text("max 100000\n")
-    assert postmaster.cores(proc.root, pid) == allowed
+    assert cgroup.cores(proc.root, pid) == allowed
     (group / "cpu.max").write_text("30000 100000\n")
-    assert postmaster.cores(proc.root, pid) == 0.3
+    assert cgroup.cores(proc.root, pid) == 0.3
 
 
 def test_memory_is_the_limit_of_the_control_group_or_the_machines(server: Postgres) -> None:
@@ -231,5 +231,5 @@ def test_storage_is_where_the_postmaster_stands_or_the_directory_that_is_its_use
 
 def test_a_process_that_is_gone_has_nothing(tmp_path: Path) -> None:
     assert postmaster.reaped_seconds(tmp_path, 7) is None
-    assert postmaster.cores(tmp_path, 1 << 30) is None
+    assert cgroup.cores(tmp_path, 1 << 30) is None
     assert processes.stat(tmp_path, 7) is None

@@ -218,7 +218,7 @@ def test_another_users_server_gives_what_all_may_read(
     values = everything(proc, monkeypatch).scrape()
     assert values["up"] == 1 and values["accept_queue_length"] == 0
     assert {"worker_resident_memory_bytes 0", "worker_threads 0", "worker_max_fds 0"} <= values.keys()
-    unreadable = ("worker_open_fds", "worker_http", "worker_database", "memory", "cpu_limit", "oom")
+    unreadable = ("worker_open_fds", "worker_http", "worker_database", "memory", "cpu_throttled", "oom")
     assert not [name for name in values if name.startswith(unreadable)]
 
 
