@@ -187,6 +187,18 @@ def _counted(rule: Rule, selector: promql.VectorSelector) -> bool:
     )
 
 
+def window(rule: Rule) -> Found:
+    """Find evidence that is read as of this moment: one failed scrape and the alert begins to wait anew. Our own."""
+    if rule.is_alert and rule.labels.get("class") != "evidence":
+        return
+    ranged = {
+        str(node.vector_selector) for node in walk(rule.expr) if isinstance(node, promql.MatrixSelector)
+    }
+    for selector in selectors(rule.expr):
+        if selector.name in series() and str(selector) not in ranged:
+            yield f"{selector} is gone while a scrape fails: take it over a window"
+
+
 def promql_aggregate(rule: Rule) -> Found:
     absent = any(isinstance(node, promql.Call) and node.func.name == "absent" for node in walk(rule.expr))
     for label in {"job", "tracking_server"} - labels(rule.expr):
@@ -233,6 +245,7 @@ CHECKS: tuple[Callable[[Rule], Found], ...] = (
     promql_regexp,
     promql_series,
     promql_counter,
+    window,
     promql_aggregate,
     labels_conflict,
     rule_label,

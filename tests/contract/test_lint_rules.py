@@ -153,6 +153,18 @@ EXAMPLES: dict[str, tuple[list[Rule], list[Rule]]] = {
             alert("rate(sum by (job) (mlflow_db_commits_total)[5m:15s]) > 1"),
         ],
     ),
+    "window": (
+        [
+            record("max_over_time(mlflow_db_up[2m])"),
+            record(f"{RATE} / (last_over_time(mlflow_db_cpu_cores[5m]) > 0)"),
+            alert('absent(up{job="mlflow"})', labels={"class": "finding"}),
+        ],
+        [
+            record("mlflow_db_up"),
+            record(f"{RATE} / mlflow_db_cpu_cores"),
+            alert("mlflow_db_up < 1", labels={"class": "evidence"}),
+        ],
+    ),
     "promql_aggregate": (
         [alert(), alert("mlflow_db_up < 1"), alert('absent(up{job="mlflow"})')],
         [alert("max by (job) (mlflow_db_up) < 1"), alert("max(mlflow_db_up) < 1"), alert("absent(up)")],
