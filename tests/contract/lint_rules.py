@@ -174,17 +174,17 @@ def promql_counter(rule: Rule) -> Found:
 
 def _counted(rule: Rule, selector: promql.VectorSelector) -> bool:
     """Say whether only the presence of the series counts, which is no reading of a counter."""
-    return any(
-        isinstance(node, promql.AggregateExpr)
-        and str(node.op) in ("count", "group")
-        and str(_bare(node.expr)) == str(selector)
-        for node in walk(rule.expr)
-    ) or any(
-        isinstance(node, promql.BinaryExpr)
-        and str(node.op) in ("and", "unless")
-        and str(_bare(node.rhs)) == str(selector)
-        for node in walk(rule.expr)
-    )
+    return any(str(selector) in map(str, selectors(part)) for part in _of_presence(rule))
+
+
+def _of_presence(rule: Rule) -> Iterator[promql.Expr]:
+    for node in walk(rule.expr):
+        if isinstance(node, promql.AggregateExpr) and str(node.op) in ("count", "group"):
+            yield node.expr
+        if isinstance(node, promql.BinaryExpr) and str(node.op) in ("and", "unless"):
+            yield _bare(node.rhs)
+        if isinstance(node, promql.Call) and node.func.name == "present_over_time":
+            yield node
 
 
 def window(rule: Rule) -> Found:

@@ -144,6 +144,8 @@ EXAMPLES: dict[str, tuple[list[Rule], list[Rule]]] = {
             alert("mlflow_db_up < 1"),
             alert("sum by (job) (increase(mlflow_server_oom_kills_total[15m])) > 0"),
             alert("mlflow_db_up == 1 unless mlflow_db_commits_total"),
+            alert("count by (job) (last_over_time(mlflow_db_commits_total[5m])) > 0"),
+            alert("present_over_time(mlflow_db_commits_total[5m]) > 0"),
         ],
         [
             alert("mlflow_db_commits_total > 10"),
