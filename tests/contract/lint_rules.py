@@ -179,10 +179,15 @@ def _counted(rule: Rule, selector: promql.VectorSelector) -> bool:
 
 def _of_presence(rule: Rule) -> Iterator[promql.Expr]:
     for node in walk(rule.expr):
+        asked = node
         if isinstance(node, promql.AggregateExpr) and str(node.op) in ("count", "group"):
-            yield node.expr
+            asked = _bare(node.expr)
         if isinstance(node, promql.BinaryExpr) and str(node.op) in ("and", "unless"):
-            yield _bare(node.rhs)
+            asked = _bare(node.rhs)
+        # Not where a value is compared before that.
+        last = isinstance(asked, promql.Call) and asked.func.name == "last_over_time"
+        if asked is not node and (last or isinstance(asked, promql.VectorSelector)):
+            yield asked
         if isinstance(node, promql.Call) and node.func.name == "present_over_time":
             yield node
 

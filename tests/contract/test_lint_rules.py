@@ -149,6 +149,8 @@ EXAMPLES: dict[str, tuple[list[Rule], list[Rule]]] = {
         ],
         [
             alert("mlflow_db_commits_total > 10"),
+            alert("mlflow_db_up == 1 unless mlflow_db_commits_total > 10"),
+            alert("count by (job) (mlflow_db_commits_total > 10) > 0"),
             alert("rate(mlflow_db_backends[5m]) > 1"),
             alert("rate(mlflow_db_commits_total[30s]) > 1"),
             alert("max_over_time(mlflow_db_commits_total[5m]) > 1"),
