@@ -11,7 +11,7 @@ import pytest
 
 from exporter.plan import NAMES
 from tests.contract.declared import collectors_of
-from tests.contract.rules import Rule, alerts, recorded, selectors
+from tests.contract.rules import Rule, alerts, recorded, records, selectors
 
 pytestmark = [pytest.mark.contract, pytest.mark.pack]
 
@@ -70,6 +70,17 @@ def test_with_each_collector_exactly_the_alerts_are_named_that_read_it() -> None
         for collector, names in expected().items()
     )
     assert named == expected(), f"it should be:\n{wanted}"
+
+
+def test_a_collector_that_no_alert_reads_blinds_nothing() -> None:
+    (pressure,) = (rule for rule in records() if rule.labels.get("signal") == "blind")
+    left_out = {
+        one.value
+        for selector in selectors(pressure.expr)
+        if selector.name == "mlflow_exporter_collector_success"
+        for one in selector.matchers.matchers
+    }
+    assert left_out == {"|".join(sorted(NAMES - expected().keys()))}
 
 
 def test_what_an_alert_reads_is_found_through_the_records_of_its_file() -> None:

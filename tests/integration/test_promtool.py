@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.contract.declared import series
-from tests.contract.rules import ALERTS, ROOT, RULES, SLUGS, TESTS, Rule, alerts
+from tests.contract.rules import ALERTS, ROOT, RULES, SLUGS, TESTS, Rule, alerts, all_rules, selectors
 from tests.lab import promtool
 from tests.lab.tools import versions
 
@@ -24,7 +24,6 @@ PROMTOOL = PROMTOOLS[0]
 RECORDING = ROOT / "tests/golden/healthy.txt"
 # What is there or not, and has no "a little less".
 DISCRETE = {
-    "MlflowFsyncOff": "a setting is on or off",
     "MlflowServerOutOfMemory": "one process killed is one too many",
     "MlflowServerProcessMissing": "a process is there or not",
 }
@@ -165,11 +164,13 @@ def test_the_tests_see_an_alert_that_fires_too_early(slug: str, tmp_path: Path) 
     test["tests"] = [group for group in test["tests"] if "quiet just below" in group["name"]]
     failed = {alert for alert, _ in changed(slug, early, test, tmp_path)}
     wanted = {one.name for one in alerts() if one.slug == slug and one.evidence}
-    assert wanted - failed == wanted & set(DISCRETE)
+    assert wanted - failed <= set(DISCRETE)
 
 
 def firing(folder: Path, given: list[dict[str, str]], end: str) -> promtool.Said:
     """Run all rules over the series, and say whether no alert ever fired."""
+    read_by_rules = {found.name for one in all_rules() for found in selectors(one.expr)}
+    given = [one for one in given if one["series"].partition("{")[0] in read_by_rules]
     for file in RULES.glob("*.yml"):
         (folder / file.name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
     fired = {
