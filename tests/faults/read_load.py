@@ -107,7 +107,7 @@ FAULTS = (
         frozenset({"MlflowReplicaLagging"}),
         query_that_holds_replay,
         end_that_query,
-        Needs(replica=True),
+        Needs(replica=True, role="exporter"),
     ),
     Fault(
         "read-load",
@@ -115,6 +115,6 @@ FAULTS = (
         frozenset({"MlflowReplicaConflicts"}),
         queries_cancelled,
         feedback,
-        Needs(replica=True),
+        Needs(replica=True, role="exporter"),
     ),
 )
