@@ -98,7 +98,7 @@ FAULTS = (
         frozenset({"MlflowReadsCrowdOutWrites"}),
         many_readers,
         read_from_a_replica,
-        Needs(data="million", groups=frozenset({"postgres"})),
+        Needs(data="million", groups=frozenset({"postgres"}), role="exporter"),
         ci=True,
     ),
     Fault(
