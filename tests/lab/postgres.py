@@ -120,7 +120,7 @@ class Postgres(Server):
         """Run one statement in a new connection, outside any transaction; returns its rows, if it has any."""
         with contextlib.closing(self.connect(user, dbname)) as connection:
             cursor = connection.execute(query.encode(), params or None)
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.description is not None else []
 
     def create_mlflow(self, dbname: str = "mlflow") -> str:
         """Create a database as a tracking server migrates it; returns the backend store URI of role `mlflow`.

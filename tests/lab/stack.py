@@ -14,7 +14,7 @@ from tests.lab import bigdata, timelapse
 from tests.lab.cgroup import Group
 from tests.lab.load import Load
 from tests.lab.needs import HEALTHY, Needs
-from tests.lab.process import free_port, wait_for
+from tests.lab.process import free_port, undisturbed, wait_for
 from tests.lab.proxy import Proxy
 from tests.lab.receiver import Receiver
 from tests.lab.replica import Standby
@@ -37,9 +37,8 @@ class Lab:
     A fault's `make` enters what lasts by `lab.begin(...)`, its `fix` ends that by `lab.end()`.
     """
 
-    def __init__(self, needs: Needs, factor: float = FACTOR) -> None:
+    def __init__(self, needs: Needs) -> None:
         self.needs = needs
-        self.factor = factor
         self.proxy: Proxy | None = None
         self._postgres: Postgres | None = None
         self._replica: Standby | None = None
@@ -48,14 +47,20 @@ class Lab:
         self._made = ExitStack()
 
     def __enter__(self) -> Self:
-        with self._stack:
-            self._stack.callback(self.end)
+        try:
             self._start()
-            self._stack = self._stack.pop_all()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self.close()
+
+    def close(self) -> None:
+        """End what the fault began while the servers still answer, then the servers."""
+        with undisturbed(), self._stack:
+            self.end()
 
     # What a fault reaches for.
 
@@ -151,7 +156,7 @@ class Lab:
         # What is read every 5 minutes would stay failed as long, had it only a time-lapse scrape's second.
         for exporter in self.exporters:
             exporter.scrape(30)
-        self.alertmanager = enter(Alertmanager(timelapse.alertmanager(self.receiver.url, self.factor)))
+        self.alertmanager = enter(Alertmanager(timelapse.alertmanager(self.receiver.url, FACTOR)))
         self.prometheus = enter(self._prometheus())
         if needs.background == "light":
             self.load = enter(light(self.url))
@@ -207,9 +212,9 @@ class Lab:
             targets["mlflow-server"] = [f"127.0.0.1:{one.port}" for one in self.replicas]
         alertmanager = f"127.0.0.1:{self.alertmanager.port}"
         rules = self.alertmanager.directory / "rules"
-        timelapse.rules(rules, self.factor)
-        config = timelapse.prometheus(targets, alertmanager, rules, self.factor)
-        return Prometheus(config, options=timelapse.options(self.factor))
+        timelapse.rules(rules, FACTOR)
+        config = timelapse.prometheus(targets, alertmanager, rules, FACTOR)
+        return Prometheus(config, options=timelapse.options(FACTOR))
 
 
 def light(url: str) -> Load:
