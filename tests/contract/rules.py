@@ -127,13 +127,6 @@ def recorded(selector: promql.VectorSelector) -> tuple[Rule, ...]:
     )
 
 
-def pressures(alert: Rule) -> tuple[Rule, ...]:
-    """Return the recording rules of the pressures that the alert reads."""
-    return tuple(
-        record for found in selectors(alert.expr) if found.name == PRESSURE for record in recorded(found)
-    )
-
-
 def walk(expr: promql.Expr) -> Iterator[promql.Expr]:
     """Give the node and all below it, parents first."""
     found: list[promql.Expr] = []

@@ -17,8 +17,6 @@ from tests.lab.process import wait_for
 from tests.lab.receiver import Delivery
 from tests.lab.stack import FACTOR, healthy
 
-HEARTBEAT = "Watchdog"
-
 
 @dataclass(frozen=True)
 class Pace:
@@ -118,7 +116,7 @@ def _observe(fault: Fault, lab: Lab, pace: Pace, say: Callable[[str], None]) -> 
         time.sleep(pace.after)
     left = unresolved(fault, lab)
     shown |= fired(lab)
-    delivered = [one for one in lab.receiver.deliveries(began) if one.alert != HEARTBEAT]
+    delivered = lab.receiver.deliveries(began)
     say(f"still firing: {sorted(left)}" if left else "resolved")
     return replace(
         judged(fault, delivered, shown, began, None if left else resolved), left=tuple(sorted(left))
@@ -145,14 +143,14 @@ def judged(
         texts={name: " ".join(one.annotations.get("description", "").split()) for name, one in first.items()},
         missed=tuple(sorted(missed)),
         extras=tuple(sorted(name for name, one in first.items() if one.cause not in rightly)),
-        shown=tuple(sorted(shown - first.keys() - {HEARTBEAT})),
+        shown=tuple(sorted(shown - first.keys())),
         resolved=None if resolved is None else round(resolved * FACTOR),
     )
 
 
 def names(deliveries: Iterable[Delivery]) -> set[str]:
-    """Return the alerts that were delivered firing, the heartbeat left out."""
-    return {one.alert for one in deliveries if one.firing} - {HEARTBEAT}
+    """Return the alerts that were delivered firing."""
+    return {one.alert for one in deliveries if one.firing}
 
 
 def firing(lab: Lab) -> set[str]:
@@ -172,7 +170,7 @@ def fired(lab: Lab, but: frozenset[str] = frozenset()) -> set[str]:
     """Return the alerts that have fired in Prometheus, delivered or not, other than these."""
     with suppress(requests.RequestException):
         found = lab.prometheus.query('count by (alertname) (max_over_time(ALERTS{alertstate="firing"}[1d]))')
-        return {one["metric"]["alertname"] for one in found} - but - {HEARTBEAT}
+        return {one["metric"]["alertname"] for one in found} - but
     return set()
 
 

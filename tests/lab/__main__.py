@@ -185,7 +185,7 @@ def incident(name: str) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    return show(chosen([name], ci=False)[0])
+    return show(chosen([name], ci=False))
 
 
 if __name__ == "__main__":

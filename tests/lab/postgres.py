@@ -61,7 +61,9 @@ class Postgres(Server):
         self.cluster = cluster
         self.bin = tools.postgres_bin(major)
         self.prepared = prepared
-        super().__init__(port, user=UNPRIVILEGED)
+        # A gigabyte is no thing for a /tmp in memory, nor can its disk then be slow; and below the cache it came
+        # from a copy shares its blocks, where the file system can do that.
+        super().__init__(port, user=UNPRIVILEGED, below=cluster.parent if cluster else None)
         self.data = self.directory / "data"
         # Linux takes 107 bytes for a socket's path; below a deep temporary directory there is none.
         sockets = str(self.directory) if len(str(self.directory)) < 80 else ""

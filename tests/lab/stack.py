@@ -14,7 +14,7 @@ from tests.lab import bigdata, timelapse
 from tests.lab.cgroup import Group
 from tests.lab.load import Load
 from tests.lab.needs import HEALTHY, Needs
-from tests.lab.process import free_port, undisturbed, wait_for
+from tests.lab.process import undisturbed, wait_for
 from tests.lab.proxy import Proxy
 from tests.lab.receiver import Receiver
 from tests.lab.replica import Standby
@@ -110,15 +110,10 @@ class Lab:
         else:
             self.postgres.execute("SELECT pg_reload_conf()")
 
-    def restart_mlflow(
-        self, *, workers: int = 0, env: Mapping[str, str] | None = None, nofile: int = 0
-    ) -> None:
-        """Restart the server as an operator does; what is not given stays."""
+    def restart_mlflow(self, env: Mapping[str, str] | None = None) -> None:
+        """Restart the server as an operator does, with these environment variables beside its own."""
         self.mlflow.stop()
-        self.mlflow.workers = workers or self.mlflow.workers
         self.mlflow.env |= env or {}
-        if nofile:
-            self.mlflow.wrapper = self._wrapper("mlflow", nofile)
         self.mlflow.start()
 
     @property
@@ -163,7 +158,7 @@ class Lab:
 
     def _start_postgres(self) -> str:
         cluster = bigdata.prepare(MAJOR) if self.needs.data == "million" else None
-        self._postgres = Postgres(MAJOR, HEALTHY | dict(self.needs.settings), free_port(), cluster=cluster)
+        self._postgres = Postgres(MAJOR, HEALTHY | dict(self.needs.settings), cluster=cluster)
         self._postgres.wrapper = self._wrapper("postgres")
         self._stack.enter_context(self._postgres)
         uri = self._postgres.create_mlflow()
@@ -181,7 +176,6 @@ class Lab:
             needs.workers,
             options=needs.options,
             env=needs.mlflow_env,
-            port=free_port(),
             jobs=needs.jobs,
         )
         server.wrapper = self._wrapper("mlflow", needs.nofile)
@@ -193,14 +187,11 @@ class Lab:
         return [*(group.wrapper() if group else []), *files]
 
     def _exporter(self, own: Mapping[str, Any]) -> Exporter:
-        exporter = Exporter(port=free_port())
+        exporter = Exporter()
         settings = {name: dict(value) if isinstance(value, Mapping) else value for name, value in own.items()}
         settings["probes"] = PROBES | settings.get("probes", {})
-        if "collectors" not in own:
-            if self.needs.role == "exporter":
-                settings["database"] = {"dsn": self.postgres.dsn("exporter", "mlflow")}
-            for name, value in self.needs.exporter.items():
-                settings[name] = settings.get(name, {}) | value
+        if "collectors" not in own and self.needs.role == "exporter":
+            settings["database"] = {"dsn": self.postgres.dsn("exporter", "mlflow")}
         file = exporter.directory / "exporter.yml"
         file.write_text(yaml.safe_dump(settings))
         exporter.args = ("--config", str(file))
