@@ -38,6 +38,15 @@ def version(program: Path) -> str:
     return "current" if "current" in program.parts else "stable"
 
 
+def test_promtool_is_the_oldest_that_the_pack_is_for_and_a_later_one() -> None:
+    said = [promtool.call(program, "--version").text for program in PROMTOOLS]
+    found = [
+        tuple(map(int, numbers)) for text in said for numbers in re.findall(r"version (\d+)\.(\d+)", text)
+    ]
+    assert found[0] == (2, 42), f"{said}: the oldest was not to be had when `make lint-pack` tried"
+    assert found == sorted(set(found))
+
+
 @pytest.mark.parametrize("program", PROMTOOLS, ids=version)
 def test_promtool_has_no_complaint_about_the_rules(program: Path) -> None:
     files = [*sorted(RULES.glob("*.yml")), ALERTS / "watchdog.yml"]

@@ -6,8 +6,8 @@ import contextlib
 import sys
 from pathlib import Path
 
-from tests.lab import tools
-from tests.lab.postgres import Postgres, keep
+from tests.lab import postgres, tools
+from tests.lab.postgres import Postgres, digest, keep
 
 KEYS = 10  # metric keys a run
 BUSY = 20  # runs still RUNNING that logged a moment ago, one point of each key a second
@@ -62,7 +62,8 @@ def prepare(major: int, runs: int = 1_000_000, metrics: int = 1_200_000) -> Path
         server.create_mlflow()
         fill(server, "mlflow", runs, metrics, points=100, experiment=EQUAL)
 
-    name = f"postgres-{major}-mlflow-{tools.mlflow_version()}-{runs}-{metrics}"
+    made_by = digest(__file__, postgres.__file__)
+    name = f"postgres-{major}-mlflow-{tools.mlflow_version()}-{runs}-{metrics}-{made_by}"
     return keep(name, lambda: Postgres(major), populate)
 
 

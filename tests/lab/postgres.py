@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import os
 import shutil
 import signal
@@ -198,27 +200,35 @@ class PgBouncer(Server):
 
 def prepare(major: int) -> Path:
     """Return a stopped cluster's directory with roles and a migrated template database; made when missing."""
-    return keep(
-        f"postgres-{major}-mlflow-{tools.mlflow_version()}",
-        lambda: Postgres(major, prepared=False),
-        _populate,
-    )
+    name = f"postgres-{major}-mlflow-{tools.mlflow_version()}-{digest(__file__)}"
+    return keep(name, lambda: Postgres(major, prepared=False), _populate)
+
+
+def digest(*files: str) -> str:
+    """Return what changes with these modules, for the names of what they make."""
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()[:8]
 
 
 def keep(name: str, new: Callable[[], Postgres], populate: Callable[[Postgres], None]) -> Path:
-    """Return the cached stopped cluster of that name; when missing, made from a new one that is populated."""
+    """Return the cached stopped cluster of that name; when missing, made from a new one that is populated.
+
+    One process makes it, others wait meanwhile.
+    """
     cache = tools.TOOLS / "cache"
     ready = cache / name
-    if not ready.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with new() as server:
-            populate(server)
-            server.stop()
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
             made = Path(tempfile.mkdtemp(dir=cache))
-            copy(server.data, made / "data")
-        with contextlib.suppress(OSError):  # another test run was faster; both are the same
-            (made / "data").rename(ready)
-        shutil.rmtree(made)
+            try:
+                with new() as server:
+                    populate(server)
+                    server.stop()
+                    copy(server.data, made / "data")
+                (made / "data").rename(ready)
+            finally:
+                shutil.rmtree(made)
     return ready
 
 
