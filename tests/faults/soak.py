@@ -79,18 +79,18 @@ def teams(lab: Lab) -> Iterator[None]:
     histories = partial(Histories, runs=runs or ["none"], keys=["loss"])
     with contextlib.ExitStack() as stack:
         for number, server in enumerate(lab.replicas):
-            stack.enter_context(Load(server.url, 2, runs=10**9, seconds=1e9, rate=3.0, seed=number))
+            stack.enter_context(Load(server.url, 2, rate=3.0, seed=number))
         last = lab.replicas[-1].url
-        stack.enter_context(Load(last, 1, seconds=1e9, rate=1.0, client=searches))
-        stack.enter_context(Load(last, 1, seconds=1e9, rate=1.0, client=PointsTogether))
+        stack.enter_context(Load(last, 1, rate=1.0, client=searches))
+        stack.enter_context(Load(last, 1, rate=1.0, client=PointsTogether))
         if runs:
-            stack.enter_context(Load(last, 1, seconds=1e9, rate=1.0, client=histories))
+            stack.enter_context(Load(last, 1, rate=1.0, client=histories))
         yield
 
 
 def burst(lab: Lab, seconds: float) -> None:
     """Let twelve jobs begin at once: as fast as it goes, a minute and a half of the rules' time."""
-    with Load(lab.mlflow.url, 12, runs=10**9, seconds=1e9, seed=200):
+    with Load(lab.mlflow.url, 12, seed=200):
         time.sleep(seconds)
 
 

@@ -5,7 +5,6 @@ Their Python is run by test_runbook_code.py.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -107,7 +106,7 @@ def watched() -> Iterator[Prometheus]:
     with (
         Postgres(17, {"fsync": "on", "track_wal_io_timing": "on"}) as postgres,
         MlflowServer(postgres.create_mlflow(), workers=2, jobs=True) as server,
-        Load(server.url, clients=3, runs=sys.maxsize, seconds=1e9, rate=15) as load,
+        Load(server.url, clients=3, rate=15) as load,
     ):
         # What is read every five minutes, and by autovacuum, is there at once on a server that has run for a while.
         wait_for(lambda: load.points > 100, "points logged", 120)

@@ -13,6 +13,9 @@ KEYS = 10  # metric keys a run
 BUSY = 20  # runs still RUNNING that logged a moment ago, one point of each key a second
 FORGOTTEN = 500  # runs of jobs that were killed: RUNNING for ever
 
+# Where the runs of `prepare` are.
+POPULATED = tuple(str(number) for number in range(1, 51))
+
 # Every hundredth run is deleted.
 UNEQUAL = "(array[0, 1, 1, 2, 3])[1 + n % 5]"  # a few experiments hold all runs, one of them many
 # Each experiment holds one in fifty: so few that an index of them is used, with a plan for any of them too.

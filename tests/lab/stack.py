@@ -210,7 +210,7 @@ class Lab:
 
 def light(url: str) -> Load:
     """Return a healthy team's load: every operation, a tenth of what two workers can answer."""
-    return Load(url, clients=3, runs=10**9, seconds=1e9, rate=8.0)
+    return Load(url, clients=3, rate=8.0)
 
 
 def healthy(lab: Lab, seconds: float = 120.0) -> None:
