@@ -28,11 +28,14 @@ lint: .venv/.done
 types: .venv/.done
 	@$(BIN)/mypy --no-error-summary
 
-unit contract: .venv/.done
-	@$(BIN)/pytest -q -m $@
+unit: .venv/.done
+	@$(BIN)/pytest -q -m unit
+
+contract: .venv/.done
+	@$(BIN)/pytest -q -m 'contract and not pack'
 
 # pint, mixtool and dashboard-linter come from the Go proxy alone, which not everybody may ask: tests/contract/lint_*.py
-# make their checks. promtool and amtool are Debian's stable ones, which users have, and its newest.
+# make their checks. promtool and amtool are the oldest that the pack is for, Debian 12's, and Debian's newest.
 lint-pack: .venv/.done .tools/debian.done .tools/current.done
 	@$(BIN)/pytest -q -n 3 -m pack
 
@@ -64,7 +67,7 @@ tools: .venv/.done
 	@$(INSTALL) mlflow
 	@touch $@
 
-.tools/debian.done:
+.tools/debian.done: tests/lab/install.py
 	@echo 'unpacking Prometheus, Alertmanager and PgBouncer into .tools'
 	@$(INSTALL) debian
 	@touch $@
@@ -75,8 +78,8 @@ tools: .venv/.done
 	@touch $@
 
 # Without a done-file where it did not come to be, so that the next run tries again.
-.tools/current.done:
-	@echo 'unpacking the current promtool and amtool into .tools'
+.tools/current.done: tests/lab/install.py
+	@echo 'unpacking the oldest and the current promtool and amtool into .tools'
 	@if $(INSTALL) current; then touch $@; else echo 'that failed: the alerts are checked by those of this machine alone'; fi
 
 clean:

@@ -22,7 +22,8 @@ AS_FOR_MLFLOW = (
 
 SETTING = gauge(
     "mlflow_db_setting",
-    f"Setting without a unit, 1 for on or given and 0 for off or empty, {AS_FOR_MLFLOW}.",
+    f"Setting without a unit, 1 for on or given and 0 for off or empty, {AS_FOR_MLFLOW}; fsync and full_page_writes "
+    "also where Postgres has no disk of its own to write to (Neon, Aurora).",
     "pg_settings, pg_db_role_setting",
     labels=("name",),
 )

@@ -65,7 +65,8 @@ class Transactions(SqlCollector):
         ),
         gauge(
             "mlflow_db_oldest_idle_in_transaction_seconds",
-            "Longest time that a session has been idle in a transaction, 0 where none is.",
+            "Longest time that a session has been idle in a transaction, 0 where none is; pg_dump's, which wait "
+            "for each other, count once they are 12 hours old.",
             "pg_stat_activity.state_change",
             "seconds",
         ),

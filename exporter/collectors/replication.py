@@ -24,23 +24,24 @@ class Standbys(SqlCollector):
     metrics = (
         gauge(
             "mlflow_db_standbys",
-            "Standbys and other receivers of WAL that are connected to this server, base backups not counted.",
+            "Standbys that are connected to this server; who only decodes or stores WAL (change capture, "
+            "subscriptions, pg_basebackup, pg_receivewal) is not counted.",
             "pg_stat_replication.state",
         ),
         gauge(
             "mlflow_db_synchronous_standbys",
-            "Standbys among them that commits may wait for.",
+            "Standbys and other receivers of WAL that commits may wait for.",
             "pg_stat_replication.sync_state",
         ),
         gauge(
             "mlflow_db_standby_lag_bytes",
-            "WAL that the slowest of them has yet to replay; absent where none is connected.",
+            "WAL that the slowest standby has yet to replay; absent where none is connected.",
             "pg_stat_replication.replay_lsn",
             "bytes",
         ),
         gauge(
             "mlflow_db_standby_lag_seconds",
-            "Time from a commit here to its replay on the slowest of them, 0 where it has replayed all; absent where "
+            "Time from a commit here to its replay on the slowest standby, 0 where it has replayed all; absent where "
             "none is connected or none has reported.",
             "pg_stat_replication.replay_lag",
             "seconds",

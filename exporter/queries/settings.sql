@@ -1,6 +1,8 @@
 -- What the named settings are for sessions of MLflow's role (who owns its tables) in this database: given to the role
 -- in the database, else to the role, else to the database, else to all, else as our own session found it at its start.
 -- That last one is the server's value only where nobody has given our own role another one: else it is unknown.
+-- fsync and full_page_writes are left out where Postgres does not write to its own disk and has them off for that
+-- reason: Neon, Aurora.
 -- Once a minute, since pg_settings makes all its rows: 2 to 4 ms.
 with mlflow_db_wanted (name) as (
   select unnest(array[
@@ -30,7 +32,9 @@ with mlflow_db_wanted (name) as (
   from pg_settings p
   join mlflow_db_wanted using (name)
   left join special s using (name)
-  where pg_is_in_recovery() or name not in ('hot_standby_feedback', 'max_standby_streaming_delay') -- of replicas
+  where (pg_is_in_recovery() or name not in ('hot_standby_feedback', 'max_standby_streaming_delay')) -- of replicas
+    and (name not in ('fsync', 'full_page_writes')
+         or current_setting('neon.timeline_id', true) is null and to_regproc('aurora_version') is null)
 ), parsed as (
   -- As 64MB, 1.5GB, 30s or, in the setting's own unit, 8192. No number in -1, which is no limit.
   select name, vartype, value, n[1]::float8 as number,

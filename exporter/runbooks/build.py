@@ -39,7 +39,7 @@ def render(markdown: str) -> str:
     for heading, inline in pairwise(tokens):
         if heading.type == "heading_open":
             title = _text(inline)
-            heading.attrSet("id", _anchor(title, seen))
+            heading.attrSet("id", anchor(title, seen))
             if heading.tag == "h2":
                 sections.append((str(heading.attrGet("id")), title))
     for token in tokens:
@@ -102,7 +102,7 @@ def _text(inline: Token) -> str:
     return "".join(child.content for child in inline.children or () if child.type in ("text", "code_inline"))
 
 
-def _anchor(title: str, seen: Counter[str]) -> str:
+def anchor(title: str, seen: Counter[str]) -> str:
     """Return a heading's id as GitHub makes it; a second one of the same words gets `-1`."""
     anchor = re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
     seen[anchor] += 1

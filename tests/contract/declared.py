@@ -31,7 +31,7 @@ class Series:
 
 
 # What is not the exporter's: Prometheus' own, MLflow's of --expose-prometheus, and what a site records for a database
-# whose machine is out of reach (alerts/inputs.yml).
+# whose machine is out of reach (alerts/inputs).
 FOREIGN = {
     "up": Series("gauge", TARGET),
     "ALERTS": Series("gauge", TARGET | {"alertname", "alertstate", "severity", "cause", "class"}),

@@ -173,8 +173,14 @@ def promql_counter(rule: Rule) -> Found:
 
 
 def _counted(rule: Rule, selector: promql.VectorSelector) -> bool:
-    """Say whether only the presence of the series counts, which is no reading of a counter."""
-    return any(str(selector) in map(str, selectors(part)) for part in _of_presence(rule))
+    """Say whether only the presence of the series counts, which is no reading of a counter.
+
+    The tree is made anew for each walk of it, so its nodes are told apart by how often they are read: as often as
+    their presence is asked for.
+    """
+    asked = [str(one) for part in _of_presence(rule) for one in selectors(part)]
+    read = [str(one) for one in selectors(rule.expr)]
+    return asked.count(str(selector)) >= read.count(str(selector))
 
 
 def _of_presence(rule: Rule) -> Iterator[promql.Expr]:

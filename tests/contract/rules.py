@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -127,11 +128,10 @@ def recorded(selector: promql.VectorSelector) -> tuple[Rule, ...]:
     )
 
 
-def pressures(alert: Rule) -> tuple[Rule, ...]:
-    """Return the recording rules of the pressures that the alert reads."""
-    return tuple(
-        record for found in selectors(alert.expr) if found.name == PRESSURE for record in recorded(found)
-    )
+def fits(matcher: promql.Matcher, value: str) -> bool:
+    if matcher.op in (promql.MatchOp.Re, promql.MatchOp.NotRe):
+        return bool(re.fullmatch(matcher.value, value)) is (matcher.op == promql.MatchOp.Re)
+    return (matcher.value == value) is (matcher.op == promql.MatchOp.Equal)
 
 
 def walk(expr: promql.Expr) -> Iterator[promql.Expr]:

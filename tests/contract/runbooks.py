@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.runbooks.build import anchor
 from tests.contract.rules import RUNBOOKS
 
 KINDS = frozenset(
@@ -87,4 +89,5 @@ def links(text: str) -> list[str]:
 def anchors(text: str) -> set[str]:
     """Return the anchors of the headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+    seen: Counter[str] = Counter()
+    return {anchor(heading, seen) for heading in headings}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from exporter.causes import CAUSES
-from tests.contract.rules import SLUGS, alerts
+from tests.contract.rules import ROOT, SLUGS, alerts
 from tests.faults.__main__ import known
 from tests.faults.matrix import NOT_MADE
 
@@ -30,6 +32,7 @@ def test_what_a_fault_delivers_is_an_alert_of_its_causes_that_people_get() -> No
         for name in fault.delivers:
             assert known_alerts[name].slug in fault.causes, f"{fault}: {name}"
             assert known_alerts[name].labels["severity"] in {"critical", "warning"}, f"{fault}: {name}"
+        assert fault.stays <= fault.shows, str(fault)
         assert fault.shows <= known_alerts.keys(), str(fault)
         assert fault.delivers | fault.shows, str(fault)
 
@@ -38,6 +41,14 @@ def test_every_alert_is_made_to_fire_or_it_is_said_why_not() -> None:
     made = {name for fault in known() for name in fault.delivers | fault.shows}
     assert made | NOT_MADE.keys() == {rule.name for rule in alerts() if rule.slug in SLUGS}
     assert not made & NOT_MADE.keys()
+
+
+def test_the_readme_s_table_has_each_cause_with_its_runbook_in_order() -> None:
+    rows = re.findall(
+        r"^\| `([\w-]+)` \|.*\| \[([\w-]+)\]\((\S+)\) \|$", (ROOT / "README.md").read_text("utf-8"), re.M
+    )
+    assert rows == [(slug, slug, f"alerts/runbooks/{slug}.md") for slug in SLUGS]
+    assert all((ROOT / path).exists() for _, _, path in rows)
 
 
 def test_names_of_faults_are_unique_and_the_ci_subset_is_small() -> None:

@@ -155,6 +155,7 @@ EXAMPLES: dict[str, tuple[list[Rule], list[Rule]]] = {
             alert("rate(mlflow_db_commits_total[30s]) > 1"),
             alert("max_over_time(mlflow_db_commits_total[5m]) > 1"),
             alert("rate(sum by (job) (mlflow_db_commits_total)[5m:15s]) > 1"),
+            alert("mlflow_db_commits_total > 10 and on (job) count by (job) (mlflow_db_commits_total)"),
         ],
     ),
     "window": (

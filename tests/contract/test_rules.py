@@ -10,7 +10,7 @@ from typing import Any
 import promql_parser as promql
 import pytest
 
-from exporter import __version__
+from exporter.pack import RUNBOOKS as PAGES
 from tests.contract.rules import (
     ALERTS,
     PRESSURE,
@@ -22,10 +22,12 @@ from tests.contract.rules import (
     Rule,
     alerts,
     all_rules,
+    fits,
     groups,
     load,
     numbers,
     parse,
+    recorded,
     records,
     selectors,
     walk,
@@ -33,7 +35,6 @@ from tests.contract.rules import (
 
 pytestmark = [pytest.mark.contract, pytest.mark.pack]
 
-BASE = "https://github.com/mlflow-exporter/mlflow-tracking-exporter/blob/v{version}/alerts/runbooks/{page}"
 # So much of a text a phone shows without scrolling.
 LONGEST = 400
 
@@ -76,16 +77,6 @@ def divisors(expr: promql.Expr) -> set[float]:
         and str(node.op) == "/"
         and isinstance(node.rhs, promql.NumberLiteral)
     }
-
-
-def chosen(selector: promql.VectorSelector) -> list[Rule]:
-    """Return the records of pressure that the selector reads; a label that a record makes itself fits any value."""
-    wanted = [(one.name, one.value) for one in selector.matchers.matchers]
-    return [
-        one
-        for one in records()
-        if one.name == PRESSURE and all(one.labels.get(label, value) == value for label, value in wanted)
-    ]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +127,7 @@ def test_evidence_compares_pressures_and_shows_the_figure_that_they_are_made_of(
     for term in terms(one.expr):
         selector, factor = compared(term)
         assert {found.name for found in selector.matchers.matchers} >= {"cause", "signal"}
-        read = chosen(selector)
+        read = recorded(selector)
         assert read, f"no record makes {selector}"
         for record in read:
             assert record.slug == one.slug
@@ -149,7 +140,7 @@ def test_every_pressure_has_exactly_one_alert() -> None:
         for one in EVIDENCE
         for selector in selectors(one.expr)
         if selector.name == PRESSURE
-        for record in chosen(selector)
+        for record in recorded(selector)
     )
     assert read == Counter({str(one): 1 for one in records() if one.name == PRESSURE})
 
@@ -193,8 +184,7 @@ def test_of_a_template_the_longest_branch_counts() -> None:
 
 @pytest.mark.parametrize("one", alerts(), ids=name)
 def test_an_alert_links_to_its_place_in_the_runbook_and_on_the_board(one: Rule) -> None:
-    page = f"{one.slug}.md#{one.name.lower()}"
-    assert one.annotations["runbook_url"] == BASE.format(version=__version__, page=page)
+    assert one.annotations["runbook_url"] == f"{PAGES}/{one.slug}.md#{one.name.lower()}"
     assert one.annotations["dashboard_url"] == (
         "/d/mlflow-causes?var-job={{ $labels.job }}&var-tracking_server={{ $labels.tracking_server }}"
         f"#{one.slug}"
@@ -208,15 +198,9 @@ def _alerts_of(matchers: list[str]) -> tuple[list[Rule], dict[str, str]]:
     found = []
     for one in alerts():
         given = one.labels | {"alertname": one.name}
-        if all(_fits(matcher, given.get(matcher.name, "")) for matcher in selector.matchers.matchers):
+        if all(fits(matcher, given.get(matcher.name, "")) for matcher in selector.matchers.matchers):
             found.append(one)
     return found, {matcher.name: matcher.value for matcher in selector.matchers.matchers}
-
-
-def _fits(matcher: promql.Matcher, value: str) -> bool:
-    if matcher.op in (promql.MatchOp.Re, promql.MatchOp.NotRe):
-        return bool(re.fullmatch(matcher.value, value)) is (matcher.op == promql.MatchOp.Re)
-    return (matcher.value == value) is (matcher.op == promql.MatchOp.Equal)
 
 
 @pytest.mark.parametrize("raw", INHIBITIONS, ids=lambda raw: str(raw["source_matchers"][-1])[:60])

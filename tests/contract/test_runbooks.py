@@ -80,6 +80,9 @@ def test_links_lead_somewhere(page: Runbook) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_blocks_are_of_known_kinds_and_confirming_takes_a_query_and_a_command(page: Runbook) -> None:
     assert {block.info for block in page.blocks} <= KINDS
+    assert not [
+        block.text for block in page.blocks if block.info == "sql template" and "..." not in block.text
+    ], "nothing to fill in: `sql admin`, which a test runs"
     confirm = {block.kind for block in page.blocks if block.section == "Confirm in one minute"}
     assert confirm >= {"promql", "sh"}
     assert "sql" in confirm or re.search(r"\bSQL\b", page.sections["Confirm in one minute"])

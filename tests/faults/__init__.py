@@ -20,9 +20,9 @@ class Fault:
 
     `make` returns once it has begun; `fix` does what the runbook's own fix says. Both run while the stack does,
     with the background load on. `delivers` are the alerts that people must get, `shows` those that only have to
-    fire (findings, and what another alert silences). Other alerts of this cause may come too. `within` is the
-    most seconds, in time-lapse, until all of it is there, and again until all of it has gone after the fix. `ci`
-    takes it into the subset of each commit.
+    fire (findings, and what another alert silences), and `stays` those of them that the fix leaves. Other alerts
+    of this cause may come too. `within` is the most seconds, in time-lapse, until all of it is there, and again
+    until all of it has gone after the fix. `ci` takes it into the subset of each commit.
     """
 
     cause: str
@@ -32,6 +32,7 @@ class Fault:
     fix: Callable[[Lab], None]
     needs: Needs = field(default_factory=Needs)
     shows: frozenset[str] = frozenset()
+    stays: frozenset[str] = frozenset()
     within: float = 240.0
     ci: bool = False
 

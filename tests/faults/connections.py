@@ -38,7 +38,7 @@ def neighbour(lab: Lab, statement: str = "SELECT 1", most: int = 1) -> Iterator[
 
 
 def drain(lab: Lab) -> None:
-    lab.begin(Load(lab.url, 12, runs=10**9, seconds=1e9, rate=12, seed=100))
+    lab.begin(Load(lab.url, 12, rate=12, seed=100))
     lab.begin(neighbour(lab, "LOCK TABLE experiments"))
 
 

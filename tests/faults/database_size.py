@@ -14,16 +14,14 @@ from tests.faults import Fault, Lab, Needs
 from tests.lab.load import Load
 from tests.lab.shapes import Histories, Import, PointsTogether
 
-FOREVER = 1e9  # the load ends with the stack
-
 
 def little_cpu(lab: Lab) -> None:
     """Leave it a fifth of a core, for jobs that log in batches and an import of runs from elsewhere.
 
-    Sessions on the CPU for each core: 0.01 before, 6 and more at 0.3 of a core, 0.35 after at four.
+    Sessions on the CPU for each core: 0.01 before, already at 0.3 of a core 6 and more, 0.35 after at four.
     """
     lab.group("postgres").cpu(0.2)
-    lab.begin(Load(lab.url, 3, seconds=FOREVER, rate=10, client=partial(PointsTogether, keys=100)))
+    lab.begin(Load(lab.url, 3, rate=10, client=partial(PointsTogether, keys=100)))
     lab.begin(Import(lab.postgres, sessions=2, points=2500, every=0.4))
 
 
@@ -46,7 +44,7 @@ def slow_disk(lab: Lab) -> None:
             os.close(opened)
     lab.group("postgres").io(lab.postgres.data, reads=20)
     keys = [f"key-{number}" for number in range(1, 11)]
-    lab.begin(Load(lab.url, 4, seconds=FOREVER, rate=10, client=partial(Histories, runs=runs, keys=keys)))
+    lab.begin(Load(lab.url, 4, rate=10, client=partial(Histories, runs=runs, keys=keys)))
 
 
 def faster_disk(lab: Lab) -> None:

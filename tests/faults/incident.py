@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from tests.faults import Fault, Lab
-from tests.faults.trial import HEARTBEAT, firing, within
+from tests.faults.trial import firing, within
 from tests.lab.cgroup import NotMadeError
 from tests.lab.process import ServerError
 from tests.lab.receiver import Delivery
@@ -19,7 +19,17 @@ QUIET = 20.0  # seconds in which nothing is delivered, so that what comes then i
 TEXTS = ("description", "diagnosis", "fix", "runbook_url")
 
 
-def show(fault: Fault) -> int:
+def show(faults: Sequence[Fault]) -> int:
+    """Show the first of these that this machine can have; returns the exit status."""
+    for fault in faults:
+        try:
+            return _on_a_stack(fault)
+        except NotMadeError as error:
+            print(f"This machine cannot have {fault}: {error}", file=sys.stderr)
+    return 1
+
+
+def _on_a_stack(fault: Fault) -> int:
     """Make the fault, print the notifications as they come, undo it by its fix; returns the exit status."""
     say = _clock()
     try:
@@ -29,8 +39,6 @@ def show(fault: Fault) -> int:
     except KeyboardInterrupt:
         print("\nstopping", flush=True)
         return 0
-    except NotMadeError as error:
-        print(f"This machine cannot have this fault: {error}", file=sys.stderr)
     except (ServerError, MissingToolError, TimeoutError) as error:
         print(f"FAILED: {error}", file=sys.stderr)
     return 1
@@ -42,7 +50,7 @@ def _show(fault: Fault, lab: Lab, say: Callable[[str], None]) -> int:
     def printed() -> set[str]:
         """Print what has been delivered meanwhile; returns the alerts that people know of."""
         for one in lab.receiver.deliveries(began):
-            if one.alert != HEARTBEAT and (one.firing, one.key) not in told:
+            if (one.firing, one.key) not in told:
                 told.add((one.firing, one.key))
                 for line in lines(one):
                     say(line)

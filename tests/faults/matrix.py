@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from exporter import __version__
 from exporter.causes import CAUSES
-from tests.faults.trial import Result
+from tests.faults.trial import BRIEF, FULL, Result
 from tests.lab import tools
 from tests.lab.stack import FACTOR, MAJOR
 
@@ -29,7 +29,9 @@ the runbook's own fix was applied. Every duration in rules and configuration was
 were not. Seconds are those until the notification came, at real scale: what was measured times {factor:g}. What has a
 clock of its own (a pool's timeout, a restart, a setting that is read once a minute) counts too much in them.
 
-{date}, {versions}, {cores} cores.
+{date}, {versions}, {cores} cores. Pace: {paces}.
+For what should not come, `full` waits {full.before:g} s of time-lapse before the fault and {full.beside:g} s beside it,
+`brief` {brief.before:g} s and {brief.beside:g} s. Stacks side by side take each other's CPU, and all are slower for it.
 """
 
 
@@ -41,20 +43,24 @@ def line(result: Result) -> str:
     parts = [f"{'ok' if result.passed else 'not made' if not result.made else 'FAILED'} {_name(result)}"]
     parts += [result.failure.strip().splitlines()[0]] if result.failure else [delivered, _resolved(result)]
     parts += [f"missed: {', '.join(result.missed)}"] if result.missed else []
+    parts += [f"still firing: {', '.join(result.left)}"] if result.left else []
     parts += [f"of another cause: {', '.join(result.extras)}"] if result.extras else []
     return "; ".join(parts)
 
 
 def matrix(results: Sequence[Result]) -> str:
     """Return the page: the matrix of causes, then each fault with its alerts, then what went wrong."""
+    dates = [one.date for one in results]
     head = HEAD.format(
         factor=FACTOR,
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        date=" to ".join(sorted({min(dates), max(dates)})),
+        paces=", ".join(f"{how} ({count})" for how, count in Counter(map(_pace, results)).items()),
+        full=FULL,
+        brief=BRIEF,
         versions=", ".join(versions()),
         cores=os.cpu_count(),
     )
-    made = [one for one in results if not one.failure]
-    return "\n".join([head, *_causes(made), "", *_faults(made), "", *_troubles(results)])
+    return "\n".join([head, *_causes(results), "", *_faults(results), "", *_troubles(results), ""])
 
 
 def versions() -> Iterable[str]:
@@ -91,11 +97,12 @@ def _causes(results: Sequence[Result]) -> Iterable[str]:
 def _faults(results: Sequence[Result]) -> Iterable[str]:
     yield "## Alerts"
     yield ""
-    yield "| made | delivered, after | fired and told nobody | resolved |"
-    yield "| --- | --- | --- | --- |"
+    yield "| made | delivered, after | fired and told nobody | resolved | pace |"
+    yield "| --- | --- | --- | --- | --- |"
     for one in results:
         delivered = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in one.delivered.items())
-        yield f"| {_name(one)} | {delivered} | {', '.join(one.shown)} | {_resolved(one)} |"
+        shown = ", ".join(one.shown)
+        yield f"| {_name(one)} | {delivered} | {shown} | {_resolved(one)} | {_pace(one)} |"
 
 
 def _troubles(results: Sequence[Result]) -> Iterable[str]:
@@ -118,5 +125,11 @@ def _name(result: Result) -> str:
     return f"{result.cause}: {result.name}"
 
 
+def _pace(result: Result) -> str:
+    return f"{result.pace}, {'alone' if result.jobs == 1 else f'{result.jobs} side by side'}"
+
+
 def _resolved(result: Result) -> str:
+    if result.failure:
+        return "no result" if result.made else "not made here"
     return "no" if result.resolved is None else f"{result.resolved:.0f} s"

@@ -32,6 +32,7 @@ def both(first: Fault, second: Fault, needs: Needs, within: float = 240.0) -> Fa
         fix,
         needs,
         first.shows | second.shows,
+        first.stays | second.stays,
         within,
     )
 

@@ -40,5 +40,6 @@ FAULTS = (
         end,
         Needs(sqlite=True),
         shows=frozenset({"MlflowBackendIsSqlite"}),
+        stays=frozenset({"MlflowBackendIsSqlite"}),
     ),
 )

@@ -102,6 +102,30 @@ def test_a_value_is_understood_in_every_form_that_postgres_takes(
     assert settings(f"ALTER ROLE mlflow SET {statement}")[series] == value
 
 
+@pytest.mark.parametrize("major", MAJORS)
+@pytest.mark.parametrize(
+    "sign",
+    [
+        "ALTER ROLE ALL IN DATABASE elsewhere SET neon.timeline_id = 'f1'",
+        "SET allow_system_table_mods = on;"
+        "CREATE FUNCTION pg_catalog.aurora_version() RETURNS text LANGUAGE sql AS $$ SELECT '15.4.0' $$",
+    ],
+)
+def test_where_postgres_has_no_disk_of_its_own_it_is_not_said_to_be_careless(
+    postgres: Start, major: int, sign: str
+) -> None:
+    server = postgres(major)
+    server.create_mlflow("elsewhere")
+    try:
+        assert figures(server.dsn("exporter", "elsewhere"), Configuration())["setting fsync"] == 0
+        server.execute(sign, dbname="elsewhere")
+        read = figures(server.dsn("exporter", "elsewhere"), Configuration())
+        assert not {"setting fsync", "setting full_page_writes"} & read.keys()
+        assert read["setting autovacuum"] == 1
+    finally:
+        server.drop("elsewhere")
+
+
 def test_a_value_of_the_exporters_role_alone_is_nobodys(postgres: Start) -> None:
     server = postgres(15)
     server.create_mlflow("own")

@@ -64,8 +64,7 @@ def test_a_group_holds_its_processes_to_their_limits_and_goes() -> None:
         try:
             group = stack.enter_context(Group("test"))
         except NotMadeError as error:
-            assert "no control group" in str(error)  # not root here: the faults that need one say so
-            return
+            pytest.skip(str(error))  # not root here: the faults that need one say so
         busy = subprocess.Popen([*group.wrapper(), "sh", "-c", "while :; do :; done"])
         try:
             group.cpu(0.1)
@@ -79,7 +78,7 @@ def test_a_group_holds_its_processes_to_their_limits_and_goes() -> None:
         finally:
             busy.kill()
             busy.wait()
-    assert not list(Path("/sys/fs/cgroup").glob("**/mlflow-lab-test-*"))
+    assert not [folder for folder in group.folders() if folder.exists()]
 
 
 def test_what_is_of_another_cause_is_extra_unless_the_cause_leads_to_it() -> None:

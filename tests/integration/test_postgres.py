@@ -263,6 +263,23 @@ def test_lock_waits_connections_and_open_transactions_are_seen_as_they_are(
         assert value(lane, reading, "mlflow_db_oldest_idle_in_transaction_seconds") > 0
 
 
+def test_a_dump_that_waits_for_its_workers_is_an_open_transaction_and_not_a_forgotten_one(
+    database: tuple[Postgres, str],
+) -> None:
+    server, name = database
+    with (
+        server.connect("mlflow", name) as leader,
+        lane_to(server.dsn("exporter", name)) as lane,
+    ):
+        leader.execute("SET application_name = 'pg_dump'")
+        with leader.transaction():
+            leader.execute("LOCK TABLE runs IN ACCESS SHARE MODE")
+            reading = read(lane)
+        assert value(lane, reading, "mlflow_db_connections", "idle in transaction") == 1
+        assert value(lane, reading, "mlflow_db_oldest_transaction_seconds") > 0
+        assert value(lane, reading, "mlflow_db_oldest_idle_in_transaction_seconds") == 0
+
+
 @pytest.fixture
 def own(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     """Return a Postgres that the test may break, with database `mlflow`."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from psycopg import pq
 
 from exporter import collectors
 from exporter.collector import Reason
@@ -137,6 +138,39 @@ def test_a_standby_that_commits_wait_for_is_counted(pair: tuple[Postgres, Standb
         primary.configure({"synchronous_standby_names": ""})
         primary.execute("select pg_reload_conf()")
     wait_for(lambda: read(primary)["synchronous_standbys"] == 0, "an asynchronous standby")
+
+
+@pytest.mark.parametrize("program", ["pg_basebackup", "pg_receivewal"])
+def test_who_only_stores_wal_is_no_standby(pair: tuple[Postgres, Standby], program: str) -> None:
+    primary, _ = pair
+    caught_up(pair)
+    dsn = f"{primary.dsn()}?replication=true&application_name={program}"
+    connection = pq.PGconn.connect(dsn.encode())
+    try:
+        ((lsn,),) = primary.execute("select pg_current_wal_lsn()")
+        assert connection.exec_(f"START_REPLICATION {lsn}".encode()).status == pq.ExecStatus.COPY_BOTH
+        there = "select count(*) from pg_stat_replication where application_name = %s and state = 'streaming'"
+        wait_for(lambda: primary.execute(there, program) == [(1,)], "a second receiver")
+        assert read(primary)["standbys"] == 1
+        assert at_rest(primary, "standby_lag_bytes")["standby_lag_seconds"] == 0
+    finally:
+        connection.finish()
+
+
+@pytest.mark.parametrize("major", [13, 18])
+def test_who_decodes_wal_is_no_standby(major: int) -> None:
+    with Postgres(major, {"wal_level": "logical"}, prepared=False) as server:
+        server.execute("create publication changes for all tables")
+        server.execute("select pg_create_logical_replication_slot('changes', 'pgoutput')")
+        server.execute("create database subscriber")
+        options = (
+            "with (create_slot = false, slot_name = 'changes', copy_data = false, synchronous_commit = off)"
+        )
+        subscribe = f"create subscription changes connection '{server.dsn()}' publication changes {options}"
+        server.execute(subscribe, dbname="subscriber")
+        there = "select count(*) from pg_stat_replication where state = 'streaming'"
+        wait_for(lambda: server.execute(there) == [(1,)], "a subscriber")
+        assert figures(server.dsn(), Standbys()) == {"standbys": 0, "synchronous_standbys": 0}
 
 
 def test_a_role_without_pg_monitor_is_told_what_to_grant_and_still_sees_slots_and_the_replicas_own_lag(

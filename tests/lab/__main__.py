@@ -132,9 +132,7 @@ def start(stack: ExitStack) -> Demo:
     ]
     config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{exporter.port}"]
     prometheus = enter(Prometheus(config))
-    load = stack.enter_context(
-        Load(mlflow.url, clients=4, runs=sys.maxsize, seconds=1e9, rate=CALLS_PER_SECOND)
-    )
+    load = stack.enter_context(Load(mlflow.url, clients=4, rate=CALLS_PER_SECOND))
     return Demo(postgres, mlflow, exporter, alertmanager, prometheus, load, notes)
 
 
@@ -185,7 +183,7 @@ def incident(name: str) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    return show(chosen([name], ci=False)[0])
+    return show(chosen([name], ci=False))
 
 
 if __name__ == "__main__":

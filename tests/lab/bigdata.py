@@ -6,12 +6,15 @@ import contextlib
 import sys
 from pathlib import Path
 
-from tests.lab import tools
-from tests.lab.postgres import Postgres, keep
+from tests.lab import postgres, tools
+from tests.lab.postgres import Postgres, digest, keep
 
 KEYS = 10  # metric keys a run
 BUSY = 20  # runs still RUNNING that logged a moment ago, one point of each key a second
 FORGOTTEN = 500  # runs of jobs that were killed: RUNNING for ever
+
+# Where the runs of `prepare` are.
+POPULATED = tuple(str(number) for number in range(1, 51))
 
 # Every hundredth run is deleted.
 UNEQUAL = "(array[0, 1, 1, 2, 3])[1 + n % 5]"  # a few experiments hold all runs, one of them many
@@ -62,7 +65,8 @@ def prepare(major: int, runs: int = 1_000_000, metrics: int = 1_200_000) -> Path
         server.create_mlflow()
         fill(server, "mlflow", runs, metrics, points=100, experiment=EQUAL)
 
-    name = f"postgres-{major}-mlflow-{tools.mlflow_version()}-{runs}-{metrics}"
+    made_by = digest(__file__, postgres.__file__)
+    name = f"postgres-{major}-mlflow-{tools.mlflow_version()}-{runs}-{metrics}-{made_by}"
     return keep(name, lambda: Postgres(major), populate)
 
 

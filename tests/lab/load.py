@@ -14,6 +14,7 @@ import requests
 
 API = "/api/2.0/mlflow/"
 EPOCHS = 20
+ENDLESS = 10**9  # runs or seconds: until it is stopped
 READ_BY_GET = frozenset({"runs/get", "metrics/get-history"})
 
 
@@ -32,8 +33,8 @@ class Load:
         url: str,
         clients: int = 4,
         *,
-        runs: int = 1000,
-        seconds: float = 3600.0,
+        runs: int = ENDLESS,
+        seconds: float = ENDLESS,
         rate: float = 0.0,
         seed: int = 0,
         auth: tuple[str, str] | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import psutil
 
@@ -29,8 +29,7 @@ class Needs:
     `options` and `mlflow_env` are the server's own, `nofile` its soft limit of open files. `background`
     is the load of a healthy team; `idle` is none. `proxy` stands before the database (for the server and its
     exporter) or before the server (for clients, with an exporter of vantage `clients` that only probes). `groups`
-    are servers that start in a control group without limits. `exporter` is the exporter's settings file; `role`
-    is whom it signs in as.
+    are servers that start in a control group without limits. `role` is whom the exporter signs in as.
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -46,5 +45,4 @@ class Needs:
     proxy: Literal["", "database", "clients"] = ""
     groups: frozenset[Literal["postgres", "mlflow"]] = frozenset()
     replica: bool = False
-    exporter: Mapping[str, Any] = field(default_factory=dict)
     role: Literal["mlflow", "exporter"] = "mlflow"

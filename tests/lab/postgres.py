@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import os
 import shutil
 import signal
@@ -61,7 +63,9 @@ class Postgres(Server):
         self.cluster = cluster
         self.bin = tools.postgres_bin(major)
         self.prepared = prepared
-        super().__init__(port, user=UNPRIVILEGED)
+        # A gigabyte is no thing for a /tmp in memory, nor can its disk then be slow; and below the cache it came
+        # from a copy shares its blocks, where the file system can do that.
+        super().__init__(port, user=UNPRIVILEGED, below=cluster.parent if cluster else None)
         self.data = self.directory / "data"
         # Linux takes 107 bytes for a socket's path; below a deep temporary directory there is none.
         sockets = str(self.directory) if len(str(self.directory)) < 80 else ""
@@ -120,7 +124,7 @@ class Postgres(Server):
         """Run one statement in a new connection, outside any transaction; returns its rows, if it has any."""
         with contextlib.closing(self.connect(user, dbname)) as connection:
             cursor = connection.execute(query.encode(), params or None)
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.description is not None else []
 
     def create_mlflow(self, dbname: str = "mlflow") -> str:
         """Create a database as a tracking server migrates it; returns the backend store URI of role `mlflow`.
@@ -196,27 +200,35 @@ class PgBouncer(Server):
 
 def prepare(major: int) -> Path:
     """Return a stopped cluster's directory with roles and a migrated template database; made when missing."""
-    return keep(
-        f"postgres-{major}-mlflow-{tools.mlflow_version()}",
-        lambda: Postgres(major, prepared=False),
-        _populate,
-    )
+    name = f"postgres-{major}-mlflow-{tools.mlflow_version()}-{digest(__file__)}"
+    return keep(name, lambda: Postgres(major, prepared=False), _populate)
+
+
+def digest(*files: str) -> str:
+    """Return what changes with these modules, for the names of what they make."""
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()[:8]
 
 
 def keep(name: str, new: Callable[[], Postgres], populate: Callable[[Postgres], None]) -> Path:
-    """Return the cached stopped cluster of that name; when missing, made from a new one that is populated."""
+    """Return the cached stopped cluster of that name; when missing, made from a new one that is populated.
+
+    One process makes it, others wait meanwhile.
+    """
     cache = tools.TOOLS / "cache"
     ready = cache / name
-    if not ready.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with new() as server:
-            populate(server)
-            server.stop()
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
             made = Path(tempfile.mkdtemp(dir=cache))
-            copy(server.data, made / "data")
-        with contextlib.suppress(OSError):  # another test run was faster; both are the same
-            (made / "data").rename(ready)
-        shutil.rmtree(made)
+            try:
+                with new() as server:
+                    populate(server)
+                    server.stop()
+                    copy(server.data, made / "data")
+                (made / "data").rename(ready)
+            finally:
+                shutil.rmtree(made)
     return ready
 
 

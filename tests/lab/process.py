@@ -11,8 +11,9 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -51,6 +52,26 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30.0, ev
         time.sleep(every)
 
 
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let an interrupt or SIGTERM that comes meanwhile come at the end: half of a tidying would leave servers."""
+    if threading.current_thread() is not threading.main_thread():  # no other thread is interrupted
+        yield
+        return
+    held: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: held.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if held:
+            signal.raise_signal(held[0])
+
+
 def alive(process: psutil.Process) -> bool:
     """Say whether it runs; in a container without an init process the dead stay as zombies."""
     try:
@@ -69,7 +90,8 @@ class Server:
 
     A context manager: entering starts it, leaving ends all its processes and removes its directory.
     `user` is whom it runs as when we are root. `port` 0 takes a free one, and another if that one is lost to
-    somebody else before the server has bound it.
+    somebody else before the server has bound it for the first time; from then on others know it. `below` is where
+    its directory is made, None for where temporary files are.
     """
 
     name = "server"
@@ -77,12 +99,12 @@ class Server:
     stop_within = 20.0
     stop_signal = signal.SIGTERM
 
-    def __init__(self, port: int = 0, user: str = "") -> None:
-        self.port_is_given = bool(port)
+    def __init__(self, port: int = 0, user: str = "", below: Path | None = None) -> None:
+        self.port_is_known = bool(port)
         self.port = port or free_port()
         self.user = user if os.geteuid() == 0 else ""
         self.wrapper: list[str] = []  # a command that sets limits and becomes the one that follows it
-        self.directory = Path(tempfile.mkdtemp(prefix=f"lab-{self.name}-"))
+        self.directory = Path(tempfile.mkdtemp(prefix=f"lab-{self.name}-", dir=below))
         self.log_file = self.directory / "log"
         self.started_at = 0  # offset in the log
         self.process: subprocess.Popen[bytes] | None = None
@@ -122,8 +144,9 @@ class Server:
         """Start it and wait until it is ready; raises ServerError with the end of its log."""
         for attempt in range(5):
             if self._launch():
+                self.port_is_known = True
                 return
-            lost_race = "ddress already in use" in self.log() and not self.port_is_given
+            lost_race = "ddress already in use" in self.log() and not self.port_is_known
             self.kill()
             if not lost_race or attempt == 4:
                 break

@@ -7,8 +7,6 @@ import contextlib
 import threading
 from typing import Self
 
-from tests.lab.process import free_port
-
 CONNECTIONS = 500
 CHUNK = 64 * 1024
 PENDING = 64  # chunks under way in one direction: 4 MiB
@@ -18,13 +16,13 @@ class Proxy:
     """Pass connections on to a port of this machine, each byte `delay` seconds later, order and rate kept.
 
     `delay` can be changed while it runs. A connection is accepted by the kernel at once, so its establishment is
-    not delayed: a proxy cannot hold back a SYN. `cut()` drops all connections and refuses more until `mend()`.
+    not delayed: a proxy cannot hold back a SYN. `port` is known once it has been entered.
     """
 
     def __init__(self, target: int, delay: float = 0.0) -> None:
         self.target = target
         self.delay = delay
-        self.port = free_port()
+        self.port = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._ready = threading.Event()
@@ -46,7 +44,8 @@ class Proxy:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", self.port))
+        server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0))
+        self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
         server.close()
@@ -107,6 +106,5 @@ class Proxy:
         reading = asyncio.ensure_future(read())
         try:
             await write()
-            await reading
         finally:
-            reading.cancel()
+            reading.cancel()  # has ended, or reads for somebody who has gone

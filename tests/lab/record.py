@@ -36,7 +36,7 @@ def record(minutes: int) -> list[str]:
         Postgres(17, SETTINGS) as postgres,
         MlflowServer(postgres.create_mlflow(), workers=4, jobs=True) as server,
         Exporter(["--server.port", str(server.port)], MACHINE) as exporter,
-        Load(server.url, clients=4, runs=sys.maxsize, seconds=1e9, rate=20.0),
+        Load(server.url, clients=4, rate=20.0),
     ):
         wait_for(lambda: len(exporter.values("mlflow_probe_success")) == 4, "all probes", 120)
         postgres.execute("ANALYZE", dbname="mlflow")

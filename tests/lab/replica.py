@@ -27,18 +27,26 @@ class Standby(Postgres):
         self, primary: Postgres, settings: Mapping[str, str] | None = None, *, online: bool = False
     ) -> None:
         super().__init__(primary.major)
-        if online:
-            self._copy_online(primary)
+        self.primary, self.online, self.own_settings = primary, online, dict(settings or {})
+
+    def start(self) -> None:
+        if not self.data.exists():
+            self._copy()
+        super().start()
+
+    def _copy(self) -> None:
+        if self.online:
+            self._copy_online(self.primary)
         else:
-            primary.stop()
-            copy(primary.data, self.data)
-            primary.start()
+            self.primary.stop()
+            copy(self.primary.data, self.data)
+            self.primary.start()
         (self.data / "standby.signal").touch()
         self.own(self.data / "standby.signal")
-        source = {"primary_conninfo": f"{primary.dsn()}?application_name=second"}
+        source = {"primary_conninfo": f"{self.primary.dsn()}?application_name=second"}
         # What a cluster was configured to be comes with its files: here only what must be another's is said again.
         own = {name: self.settings[name] for name in ("unix_socket_directories",)}
-        self.configure((own if online else self.settings) | FOLLOW | source | dict(settings or {}))
+        self.configure((own if self.online else self.settings) | FOLLOW | source | self.own_settings)
 
     def _copy_online(self, primary: Postgres) -> None:
         with contextlib.closing(primary.connect()) as session:

@@ -38,29 +38,22 @@ class PointsOneByOne(Client):
         experiment = self.experiment()
         while experiment and self.load.running() and (run := self.run(experiment)):
             for step in range(self.steps):
-                for key in range(self.keys):
-                    if not self.load.running():
-                        return
-                    self.call("runs/log-metric", {"run_id": run} | self.point(f"loss_{key}", step), points=1)
-            self.call("runs/update", {"run_id": run, "status": "FINISHED", "end_time": now()})
-
-
-class PointsTogether(Client):
-    """`log_metrics`: the same points as above, those of a step in one call."""
-
-    def __init__(self, load: Load, chance: random.Random, keys: int = 10, steps: int = 100) -> None:
-        super().__init__(load, chance)
-        self.keys, self.steps = keys, steps
-
-    def do(self) -> None:
-        experiment = self.experiment()
-        while experiment and self.load.running() and (run := self.run(experiment)):
-            for step in range(self.steps):
                 if not self.load.running():
                     return
-                points = [self.point(f"loss_{key}", step) for key in range(self.keys)]
-                self.call("runs/log-batch", {"run_id": run, "metrics": points}, points=len(points))
+                self.log(run, step)
             self.call("runs/update", {"run_id": run, "status": "FINISHED", "end_time": now()})
+
+    def log(self, run: str, step: int) -> None:
+        for key in range(self.keys):  # each call of a load that has ended returns at once
+            self.call("runs/log-metric", {"run_id": run} | self.point(f"loss_{key}", step), points=1)
+
+
+class PointsTogether(PointsOneByOne):
+    """`log_metrics`: the same points as above, those of a step in one call."""
+
+    def log(self, run: str, step: int) -> None:
+        points = [self.point(f"loss_{key}", step) for key in range(self.keys)]
+        self.call("runs/log-batch", {"run_id": run, "metrics": points}, points=len(points))
 
 
 class Params(Client):

@@ -14,7 +14,7 @@ from tests.lab import bigdata, timelapse
 from tests.lab.cgroup import Group
 from tests.lab.load import Load
 from tests.lab.needs import HEALTHY, Needs
-from tests.lab.process import free_port, wait_for
+from tests.lab.process import undisturbed, wait_for
 from tests.lab.proxy import Proxy
 from tests.lab.receiver import Receiver
 from tests.lab.replica import Standby
@@ -37,9 +37,8 @@ class Lab:
     A fault's `make` enters what lasts by `lab.begin(...)`, its `fix` ends that by `lab.end()`.
     """
 
-    def __init__(self, needs: Needs, factor: float = FACTOR) -> None:
+    def __init__(self, needs: Needs) -> None:
         self.needs = needs
-        self.factor = factor
         self.proxy: Proxy | None = None
         self._postgres: Postgres | None = None
         self._replica: Standby | None = None
@@ -48,14 +47,20 @@ class Lab:
         self._made = ExitStack()
 
     def __enter__(self) -> Self:
-        with self._stack:
-            self._stack.callback(self.end)
+        try:
             self._start()
-            self._stack = self._stack.pop_all()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self.close()
+
+    def close(self) -> None:
+        """End what the fault began while the servers still answer, then the servers."""
+        with undisturbed(), self._stack:
+            self.end()
 
     # What a fault reaches for.
 
@@ -105,15 +110,10 @@ class Lab:
         else:
             self.postgres.execute("SELECT pg_reload_conf()")
 
-    def restart_mlflow(
-        self, *, workers: int = 0, env: Mapping[str, str] | None = None, nofile: int = 0
-    ) -> None:
-        """Restart the server as an operator does; what is not given stays."""
+    def restart_mlflow(self, env: Mapping[str, str] | None = None) -> None:
+        """Restart the server as an operator does, with these environment variables beside its own."""
         self.mlflow.stop()
-        self.mlflow.workers = workers or self.mlflow.workers
         self.mlflow.env |= env or {}
-        if nofile:
-            self.mlflow.wrapper = self._wrapper("mlflow", nofile)
         self.mlflow.start()
 
     @property
@@ -151,14 +151,14 @@ class Lab:
         # What is read every 5 minutes would stay failed as long, had it only a time-lapse scrape's second.
         for exporter in self.exporters:
             exporter.scrape(30)
-        self.alertmanager = enter(Alertmanager(timelapse.alertmanager(self.receiver.url, self.factor)))
+        self.alertmanager = enter(Alertmanager(timelapse.alertmanager(self.receiver.url, FACTOR)))
         self.prometheus = enter(self._prometheus())
         if needs.background == "light":
             self.load = enter(light(self.url))
 
     def _start_postgres(self) -> str:
         cluster = bigdata.prepare(MAJOR) if self.needs.data == "million" else None
-        self._postgres = Postgres(MAJOR, HEALTHY | dict(self.needs.settings), free_port(), cluster=cluster)
+        self._postgres = Postgres(MAJOR, HEALTHY | dict(self.needs.settings), cluster=cluster)
         self._postgres.wrapper = self._wrapper("postgres")
         self._stack.enter_context(self._postgres)
         uri = self._postgres.create_mlflow()
@@ -176,7 +176,6 @@ class Lab:
             needs.workers,
             options=needs.options,
             env=needs.mlflow_env,
-            port=free_port(),
             jobs=needs.jobs,
         )
         server.wrapper = self._wrapper("mlflow", needs.nofile)
@@ -188,14 +187,11 @@ class Lab:
         return [*(group.wrapper() if group else []), *files]
 
     def _exporter(self, own: Mapping[str, Any]) -> Exporter:
-        exporter = Exporter(port=free_port())
+        exporter = Exporter()
         settings = {name: dict(value) if isinstance(value, Mapping) else value for name, value in own.items()}
         settings["probes"] = PROBES | settings.get("probes", {})
-        if "collectors" not in own:
-            if self.needs.role == "exporter":
-                settings["database"] = {"dsn": self.postgres.dsn("exporter", "mlflow")}
-            for name, value in self.needs.exporter.items():
-                settings[name] = settings.get(name, {}) | value
+        if "collectors" not in own and self.needs.role == "exporter":
+            settings["database"] = {"dsn": self.postgres.dsn("exporter", "mlflow")}
         file = exporter.directory / "exporter.yml"
         file.write_text(yaml.safe_dump(settings))
         exporter.args = ("--config", str(file))
@@ -207,14 +203,14 @@ class Lab:
             targets["mlflow-server"] = [f"127.0.0.1:{one.port}" for one in self.replicas]
         alertmanager = f"127.0.0.1:{self.alertmanager.port}"
         rules = self.alertmanager.directory / "rules"
-        timelapse.rules(rules, self.factor)
-        config = timelapse.prometheus(targets, alertmanager, rules, self.factor)
-        return Prometheus(config, options=timelapse.options(self.factor))
+        timelapse.rules(rules, FACTOR)
+        config = timelapse.prometheus(targets, alertmanager, rules, FACTOR)
+        return Prometheus(config, options=timelapse.options(FACTOR))
 
 
 def light(url: str) -> Load:
     """Return a healthy team's load: every operation, a tenth of what two workers can answer."""
-    return Load(url, clients=3, runs=10**9, seconds=1e9, rate=8.0)
+    return Load(url, clients=3, rate=8.0)
 
 
 def healthy(lab: Lab, seconds: float = 120.0) -> None:

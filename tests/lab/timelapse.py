@@ -111,12 +111,11 @@ def alertmanager(webhook: str, factor: float) -> dict[str, Any]:
         {"name": one["name"]} | ({"webhook_configs": people} if one["name"] not in NOBODY else {})
         for one in config["receivers"]
     ]
-    config["templates"] = [str(ALERTS / pattern) for pattern in config.get("templates", ())]
     return config
 
 
 # Receivers by which nobody is told: findings, and the Watchdog, which a service elsewhere waits for.
-NOBODY = frozenset({"nobody", "null", "watchdog", "deadman"})
+NOBODY = frozenset({"nobody", "watchdog"})
 
 
 def prometheus(

@@ -28,9 +28,13 @@ def program(*names: str) -> Path:
 
 
 def versions(name: str) -> list[Path]:
-    """Return this machine's program of that name and, where `make lint-pack` could get it, the current one."""
-    current = TOOLS / "current/usr/bin" / name
-    return [program(name), *([current] if current.exists() else [])]
+    """Return the oldest program of that name that the pack is for, and the current one, as `make lint-pack` got them.
+
+    Where it could get none, this machine's own.
+    """
+    got = [TOOLS / age / "usr/bin" / name for age in ("oldest", "current")]
+    oldest, current = (one if one.exists() else None for one in got)
+    return [oldest or program(name), *([current] if current else [])]
 
 
 def library_path() -> str:

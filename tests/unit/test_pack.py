@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,51 @@ def test_files_of_others_are_named_and_left_alone(tmp_path: Path, name: str) -> 
     with pytest.raises(PackError, match=rf"not of a pack: {name}\. Choose"):
         write(tmp_path, FILES)
     assert [file.read_text() for file in tmp_path.rglob("*") if file.is_file()] == ["{}"]
+
+
+def test_a_directory_of_others_is_named_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "alertmanager.yml").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "rules").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PackError, match=r"not of a pack: alertmanager.yml, elsewhere, rules\. Choose"):
+        write(tmp_path, FILES)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_what_a_killed_writer_left_is_nobody_s(tmp_path: Path) -> None:
+    (tmp_path / ".pack-x1").mkdir()
+    (tmp_path / ".pack-x1/rules.yml").touch()
+    write(tmp_path, FILES)
+    assert {name: text for name, text in held(tmp_path).items() if not name.startswith(".pack-")} == FILES
+
+
+def test_when_one_file_cannot_be_put_in_its_place_all_are_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fail at each of the renames and removals, one after the other."""
+    write(tmp_path / "pack", FILES)
+    whole = {path: path.read_bytes() for path in (tmp_path / "pack").rglob("*") if path.is_file()}
+    for failing in range(3):
+        left = [failing]
+        with monkeypatch.context() as patch:
+            for name in ("replace", "unlink"):
+                patch.setattr(Path, name, failing_after(left, getattr(Path, name)))
+            with pytest.raises(OSError, match="full"):
+                write(tmp_path / "pack", {"more/three.yml": "three\n", "alertmanager.yml": "other\n"})
+        assert {path: path.read_bytes() for path in (tmp_path / "pack").rglob("*") if path.is_file()} == whole
+        assert not (tmp_path / "pack/more").exists()
+
+
+def failing_after(left: list[int], call: Callable[..., object]) -> Callable[..., object]:
+    """Return the call, which fails once when that many have succeeded."""
+
+    def counted(*arguments: object) -> object:
+        left[0] -= 1
+        if left[0] == -1:
+            raise OSError("the disk is full")
+        return call(*arguments)
+
+    return counted
 
 
 def test_a_file_that_was_edited_is_not_overwritten(tmp_path: Path) -> None:
