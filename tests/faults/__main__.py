@@ -7,6 +7,7 @@ import datetime
 import importlib
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,14 +52,14 @@ def chosen(only: Sequence[str], ci: bool) -> list[Fault]:
     return [fault for fault in faults if not only or {fault.cause, str(fault)} & set(only)]
 
 
-def alone(fault: Fault, brief: bool, report: Path) -> int:
+def alone(fault: Fault, brief: bool, report: Path, series: Path | None) -> int:
     """Make one fault in this process and write its result; returns the exit status."""
     began = time.monotonic()
 
     def say(text: str) -> None:
         print(f"{fault}: {time.monotonic() - began:4.0f} s: {text}", file=sys.stderr, flush=True)
 
-    result = attempt(fault, BRIEF if brief else FULL, say)
+    result = attempt(fault, BRIEF if brief else FULL, say, series)
     if result.failure:
         say(result.failure)
     report.write_text(json.dumps(result.json()))
@@ -93,9 +94,12 @@ class Runs:
         return [one.result() for one in running]
 
     def _one(self, fault: Fault) -> Result:
+        series = kept(self.keep, fault).with_suffix("") if self.keep else None
+        if series:
+            shutil.rmtree(series, ignore_errors=True)
         with tempfile.TemporaryDirectory() as scratch:
             report = Path(scratch, "result")
-            status = self._made(fault, report)
+            status = self._made(fault, report, series)
             if report.exists():
                 result = Result.of(json.loads(report.read_text()))
             else:
@@ -106,9 +110,10 @@ class Runs:
             kept(self.keep, fault).write_text(json.dumps(result.json(), indent=2) + "\n")
         return result
 
-    def _made(self, fault: Fault, report: Path) -> int:
+    def _made(self, fault: Fault, report: Path, series: Path | None) -> int:
         command = [sys.executable, "-m", "tests.faults", "--alone", str(report), "--only", str(fault)]
         command += ["--brief"] if self.brief else []
+        command += ["--series", str(series)] if series else []
         with self._starting:  # one after the other, and no more once all are being ended
             if self._stopping.is_set():
                 return 0
@@ -160,7 +165,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, metavar="N", help="stacks side by side (1, or 3 with --ci)")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"instead of {MATRIX.relative_to(ROOT)}")
     parser.add_argument(
-        "--keep", type=Path, metavar="DIR", help="keep each result there; the matrix is of all that are kept"
+        "--keep", type=Path, metavar="DIR", help="keep results and series; the page is of all there"
     )
     parser.add_argument(
         "--allow-not-made", action="store_true", help="pass though this machine cannot have some of them"
@@ -170,6 +175,7 @@ def arguments() -> argparse.Namespace:
         "--healthy", type=float, metavar="MINUTES", help="no fault: a healthy site's busy day"
     )
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--series", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -185,8 +191,9 @@ def main() -> int:
         print(*faults, sep="\n")
         return 0
     if asked.alone:
-        return alone(faults[0], brief, asked.alone)
+        return alone(faults[0], brief, asked.alone, asked.series)
     if asked.keep:
+        asked.keep = asked.keep.resolve()  # each fault is made from the project's own directory
         asked.keep.mkdir(parents=True, exist_ok=True)
     results = Runs(brief, asked.jobs or (3 if asked.ci else 1), asked.keep).all(faults)
     page = merged(results, asked.keep)

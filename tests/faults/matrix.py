@@ -28,6 +28,7 @@ clients at work, the shipped rules in a real Prometheus, a real Alertmanager and
 the runbook's own fix was applied. Every duration in rules and configuration was divided by {factor:g}, thresholds
 were not. Seconds are those until the notification came, at real scale: what was measured times {factor:g}. What has a
 clock of its own (a pool's timeout, a restart, a setting that is read once a minute) counts too much in them.
+A pressure is how near a rule's condition came to its threshold, 1: the highest between fault and fix.
 
 {date}, {versions}, {cores} cores. Pace: {paces}.
 For what should not come, `full` waits {full.before:g} s of time-lapse before the fault and {full.beside:g} s beside it,
@@ -97,12 +98,14 @@ def _causes(results: Sequence[Result]) -> Iterable[str]:
 def _faults(results: Sequence[Result]) -> Iterable[str]:
     yield "## Alerts"
     yield ""
-    yield "| made | delivered, after | fired and told nobody | resolved | pace |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield "| made | delivered, after | fired and told nobody | highest pressures | resolved | pace |"
+    yield "| --- | --- | --- | --- | --- | --- |"
     for one in results:
         delivered = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in one.delivered.items())
         shown = ", ".join(one.shown)
-        yield f"| {_name(one)} | {delivered} | {shown} | {_resolved(one)} | {_pace(one)} |"
+        yield (
+            f"| {_name(one)} | {delivered} | {shown} | {_pressures(one)} | {_resolved(one)} | {_pace(one)} |"
+        )
 
 
 def _troubles(results: Sequence[Result]) -> Iterable[str]:
@@ -113,6 +116,7 @@ def _troubles(results: Sequence[Result]) -> Iterable[str]:
     for one in results:
         if not one.passed:
             yield f"- {line(one)}"
+            yield f"  - pressures of what was made: {_pressures(one, own=True) or 'none'}"
             yield from (f"  - {name}: {one.texts[name]}" for name in one.extras)
 
     yield ""
@@ -123,6 +127,16 @@ def _troubles(results: Sequence[Result]) -> Iterable[str]:
 
 def _name(result: Result) -> str:
     return f"{result.cause}: {result.name}"
+
+
+def _pressures(result: Result, own: bool = False) -> str:
+    """Return those of its own causes, or the three highest of all."""
+    of = {
+        signal: ratio
+        for signal, ratio in result.pressures.items()
+        if not own or signal.split("/")[0] in result.cause.split("+")
+    }
+    return ", ".join(f"{signal} {ratio:g}" for signal, ratio in list(of.items())[: None if own else 3])
 
 
 def _pace(result: Result) -> str:

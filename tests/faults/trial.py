@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 
 import requests
@@ -42,7 +44,8 @@ class Result:
     `failure` says why there is no result, empty when there is one; `made` is false where this machine cannot have
     the fault. `delivered` maps alerts to times, `causes` and `texts` to their cause and description; `missed` are
     those that should have been, `extras` those of other causes that should not, `shown` those that fired and went
-    to nobody, `left` those that did not end. `pace`, `jobs` stacks side by side and `date` are of the run.
+    to nobody, `left` those that did not end. `pressures` are the highest `mlflow:pressure:ratio` of each
+    "cause/signal" until the fix. `pace`, `jobs` stacks side by side and `date` are of the run.
     """
 
     cause: str
@@ -57,6 +60,7 @@ class Result:
     shown: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     resolved: float | None = None
+    pressures: Mapping[str, float] = field(default_factory=dict)
     pace: str = ""
     jobs: int = 1
     date: str = ""
@@ -74,13 +78,23 @@ class Result:
         return cls(**dict(json) | lists)
 
 
-def attempt(fault: Fault, pace: Pace = FULL, say: Callable[[str], None] = print) -> Result:
-    """Make the fault on a stack of its own, fix it, and return what was delivered."""
+def attempt(
+    fault: Fault, pace: Pace = FULL, say: Callable[[str], None] = print, series: Path | None = None
+) -> Result:
+    """Make the fault on a stack of its own, fix it, and return what was delivered.
+
+    `series` is where all that Prometheus has then is kept, as its data directory; nothing may be there yet.
+    """
     result = Result(fault.cause, fault.name)
     try:
         say("starting")
         with Lab(fault.needs) as lab:
-            return _observe(fault, lab, pace, say)
+            try:
+                return _observe(fault, lab, pace, say)
+            finally:
+                if series:
+                    lab.prometheus.stop()
+                    shutil.copytree(lab.prometheus.data, series)
     except NotMadeError as error:
         return replace(result, made=False, failure=str(error))
     except Exception as error:  # noqa: BLE001  # one fault's trouble is its result, and no other's
@@ -104,6 +118,7 @@ def _observe(fault: Fault, lab: Lab, pace: Pace, say: Callable[[str], None]) -> 
     )
     time.sleep(pace.beside)
     shown = fired(lab)
+    pressures = highest(lab, time.monotonic() - began)
     say(f"delivered {sorted(names(lab.receiver.deliveries(began)))}, firing {sorted(shown)}; fixing it")
     mended = time.monotonic()
     try:
@@ -118,9 +133,8 @@ def _observe(fault: Fault, lab: Lab, pace: Pace, say: Callable[[str], None]) -> 
     shown |= fired(lab)
     delivered = lab.receiver.deliveries(began)
     say(f"still firing: {sorted(left)}" if left else "resolved")
-    return replace(
-        judged(fault, delivered, shown, began, None if left else resolved), left=tuple(sorted(left))
-    )
+    result = judged(fault, delivered, shown, began, None if left else resolved)
+    return replace(result, left=tuple(sorted(left)), pressures=pressures)
 
 
 def judged(
@@ -172,6 +186,18 @@ def fired(lab: Lab, but: frozenset[str] = frozenset()) -> set[str]:
         found = lab.prometheus.query('count by (alertname) (max_over_time(ALERTS{alertstate="firing"}[1d]))')
         return {one["metric"]["alertname"] for one in found} - but
     return set()
+
+
+def highest(lab: Lab, seconds: float) -> dict[str, float]:
+    """Return the highest pressure of each cause/signal in the last seconds, highest first."""
+    window = f"mlflow:pressure:ratio[{round(seconds)}s]"
+    with suppress(requests.RequestException):
+        found = lab.prometheus.query(f"sort_desc(max by (cause, signal) (max_over_time({window})))")
+        return {
+            f"{one['metric']['cause']}/{one['metric']['signal']}": round(float(one["value"][1]), 2)
+            for one in found
+        }
+    return {}
 
 
 def within(condition: Callable[[], bool], seconds: float) -> bool:

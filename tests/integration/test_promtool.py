@@ -188,8 +188,9 @@ def test_a_healthy_day_fires_nothing(tmp_path: Path) -> None:
 
 
 def test_a_day_in_which_the_server_is_down_fires(tmp_path: Path) -> None:
+    unseen = r"mlflow_server_up\{|mlflow_probe_success\{probe=\"(?:api|health|version)\""
     recording = re.sub(
-        r"^(gauge mlflow_server_up\{.*\}) .*$", r"\1 0", RECORDING.read_text("utf-8"), flags=re.MULTILINE
+        rf"^(gauge (?:{unseen}).*\}}) .*$", r"\1 0", RECORDING.read_text("utf-8"), flags=re.MULTILINE
     )
     said = firing(tmp_path, promtool.day(recording, 30), "30m")
     assert 'alertname="MlflowServerDown"' in said.text

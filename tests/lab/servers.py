@@ -213,8 +213,13 @@ class Prometheus(DebianServer):
     def command(self) -> list[str]:
         file = self.directory / "prometheus.yml"
         file.write_text(yaml.safe_dump(dict(self.config)))
-        where = [f"--config.file={file}", f"--storage.tsdb.path={self.directory / 'data'}"]
+        where = [f"--config.file={file}", f"--storage.tsdb.path={self.data}"]
         return [str(self.binary), *where, f"--web.listen-address=127.0.0.1:{self.port}", *self.options]
+
+    @property
+    def data(self) -> Path:
+        """Where its series are."""
+        return self.directory / "data"
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the instant vector's elements: `metric` (labels) and `value` (time, text)."""

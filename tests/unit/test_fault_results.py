@@ -53,3 +53,15 @@ def test_the_page_says_the_pace_and_has_a_row_for_what_this_machine_cannot_have(
 def test_what_goes_on_after_the_fix_is_named() -> None:
     text = matrix([result(0, resolved=None, left=("MlflowIndexMissing",))])
     assert "still firing: MlflowIndexMissing" in text
+
+
+def test_the_highest_pressures_stand_beside_each_fault_and_those_of_the_cause_that_was_missed() -> None:
+    pressures = {
+        "read-load/readers": 3.0,
+        "connections/locks": 2.0,
+        "exporter/blind": 1.5,
+        "availability/down": 0.4,
+    }
+    text = matrix([result(0, missed=("MlflowServerDown",), pressures=pressures)])
+    assert "| read-load/readers 3, connections/locks 2, exporter/blind 1.5 |" in text
+    assert "pressures of what was made: availability/down 0.4" in text

@@ -57,10 +57,10 @@ class Recorder:
         self.closed = True
 
 
-def made(waits: int, jitter: float = 0.0) -> tuple[Loop, Recorder, Time]:
+def made(waits: int, jitter: float = 0.0, spread: float = 1.0) -> tuple[Loop, Recorder, Time]:
     time = Time(waits)
     sampler = Recorder(time.clock)
-    return Loop(sampler, time.clock, time.wait, lambda: jitter), sampler, time
+    return Loop(sampler, time.clock, time.wait, lambda: jitter, lambda: spread), sampler, time
 
 
 def values(loop: Loop) -> dict[str, object]:
@@ -73,6 +73,15 @@ def test_the_first_tick_comes_at_a_random_moment_of_the_first_interval() -> None
     loop.run()
 
     assert sampler.at == [1007.3]
+
+
+def test_the_distance_of_ticks_varies_so_that_none_is_in_step_with_what_it_samples() -> None:
+    loop, sampler, _ = made(waits=3, spread=0.8)
+
+    loop.run()
+
+    assert sampler.at == [1000, 1008, 1016]
+    assert values(loop)["sampler_missed_ticks_total"] == 0
 
 
 def test_the_time_a_tick_takes_does_not_move_the_next() -> None:
