@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from exporter.collector import Collector
 from exporter.metric import Sample, gauge
-from exporter.schema import Audit, Found, audit, catalogue, found, searches_runs
+from exporter.schema import Audit, Found, audit, catalogue, found, searches_runs, serves
 from exporter.sql import Answers
 
 KNOWN = gauge(
@@ -47,9 +47,10 @@ INVALID = gauge(
 )
 INVALID_INFO = gauge(
     "mlflow_db_invalid_index_info",
-    "Always 1; what an invalid index is on. Absent where there is none, for 20 of them at most.",
+    "Always 1; what an invalid index is on, and whether a valid one does all that it is there for (yes or no), as beside "
+    "what an interrupted REINDEX CONCURRENTLY leaves. Absent where there is none, for 20 of them at most.",
     "pg_index.indisvalid",
-    labels=("table", "columns"),
+    labels=("table", "columns", "replaced"),
 )
 REDUNDANT = gauge(
     "mlflow_db_indexes_redundant",
@@ -100,11 +101,18 @@ def report(revision: str, present: list[Found]) -> Iterator[Sample]:
     yield INFO(1, revision, release or "")
     yield RUNS_SEARCH(float(any(map(searches_runs, present))))
     yield INVALID(len(wrong.invalid))
-    shown = {(one.definition.table, _columns(one.definition.columns)) for one in wrong.invalid}
+    shown = {
+        (one.definition.table, _columns(one.definition.columns), _replaced(one, present))
+        for one in wrong.invalid
+    }
     yield from (INVALID_INFO(1, *labels) for labels in sorted(shown)[:INVALID_SHOWN])
     if release is not None:
         yield EXPECTED(len(expected))
         yield from _of_known(wrong)
+
+
+def _replaced(invalid: Found, present: Iterable[Found]) -> str:
+    return "yes" if any(one.valid and serves(one.definition, invalid.definition) for one in present) else "no"
 
 
 def _of_known(wrong: Audit) -> Iterator[Sample]:

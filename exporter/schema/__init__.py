@@ -99,7 +99,7 @@ def audit(present: Iterable[Found], expected: Iterable[Index]) -> Audit:
     there, wanted = list(present), list(expected)
     valid = [one for one in there if one.valid]
     return Audit(
-        [index for index in wanted if not any(_serves(one.definition, index) for one in there)],
+        [index for index in wanted if not any(serves(one.definition, index) for one in there)],
         [one for one in there if not one.valid and not one.building],
         [one for one in valid if _redundant(one, valid, wanted)],
     )
@@ -115,7 +115,7 @@ def searches_runs(one: Found) -> bool:
     )
 
 
-def _serves(one: Index, wanted: Index) -> bool:
+def serves(one: Index, wanted: Index) -> bool:
     """Say whether an index does what another one is there for: a longer one can stand for one that is not unique."""
     return (
         one.table == wanted.table
@@ -133,12 +133,12 @@ def _redundant(one: Found, valid: list[Found], expected: list[Index]) -> bool:
     twins = [
         other
         for other in valid
-        if other.definition.columns == index.columns and _serves(other.definition, index)
+        if other.definition.columns == index.columns and serves(other.definition, index)
     ]
     if one is not min(twins, key=lambda twin: (not twin.definition.unique, twin.name)):
         return True
     return index not in expected and any(
-        _serves(other.definition, index) and other.definition.columns != index.columns for other in valid
+        serves(other.definition, index) and other.definition.columns != index.columns for other in valid
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import promql_parser as promql
 import pytest
 
+from exporter import collectors
 from exporter.plan import NAMES
 from tests.contract.declared import collectors_of
 from tests.contract.rules import Rule, alerts, fits, recorded, records, selectors
@@ -19,6 +20,8 @@ pytestmark = [pytest.mark.contract, pytest.mark.pack]
 LINE = re.compile(r'if eq "([^"]+)" \$labels\.collector }}((?: Mlflow\w+)+)')
 # The probes that need a login, and so may be refused for a reason of their own; /health needs none.
 WITH_LOGIN = ("api", "database", "version")
+# As the rule has them: what is read of the machine and not of a database.
+HOST = "|".join(sorted(collector.name for collector in collectors.HOST))
 
 
 def reads(expr: promql.Expr) -> Iterator[promql.VectorSelector]:
@@ -67,15 +70,25 @@ def test_with_each_collector_exactly_the_alerts_are_named_that_read_it() -> None
     assert named == expected(), f"it should be:\n{wanted}"
 
 
-def test_a_collector_that_no_alert_reads_blinds_nothing() -> None:
+def listed(metric: str) -> set[str]:
+    """Return the lists of collectors by which the rule selects a metric of them."""
     (pressure,) = (rule for rule in records() if rule.labels.get("signal") == "blind")
-    left_out = {
+    return {
         one.value
         for selector in selectors(pressure.expr)
-        if selector.name == "mlflow_exporter_collector_success"
+        if selector.name == metric
         for one in selector.matchers.matchers
+        if "|" in one.value and one.name == "collector"
     }
-    assert left_out == {"|".join(sorted(NAMES - expected().keys()))}
+
+
+def test_a_collector_that_no_alert_reads_blinds_nothing() -> None:
+    idle = NAMES - expected().keys()
+    assert listed("mlflow_exporter_collector_success") == {HOST, f"{HOST}|{'|'.join(sorted(idle))}"}
+
+
+def test_what_is_read_of_the_machine_and_of_the_database_is_told_apart() -> None:
+    assert listed("mlflow_exporter_collector_errors_total") == {HOST}
 
 
 def test_what_an_alert_reads_is_found_through_the_records_of_its_file() -> None:

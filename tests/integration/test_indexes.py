@@ -100,7 +100,7 @@ def test_a_concurrent_build_that_failed_leaves_an_invalid_index(database: Databa
         database.run("CREATE UNIQUE INDEX CONCURRENTLY broken ON runs (experiment_id)")
     found = database.read()
     assert found[("db_indexes_invalid",)] == 1
-    assert found[("db_invalid_index_info", "runs", "experiment_id")] == 1
+    assert found[("db_invalid_index_info", "runs", "experiment_id", "no")] == 1
     assert found[("db_runs_search_index_present",)] == 0
     assert found[("db_indexes_missing",)] == 0
     database.run("DROP INDEX broken")

@@ -189,8 +189,11 @@ def test_a_healthy_day_fires_nothing(tmp_path: Path) -> None:
 
 def test_a_day_in_which_the_server_is_down_fires(tmp_path: Path) -> None:
     unseen = r"mlflow_server_up\{|mlflow_probe_success\{probe=\"(?:api|health|version)\""
-    recording = re.sub(
-        rf"^(gauge (?:{unseen}).*\}}) .*$", r"\1 0", RECORDING.read_text("utf-8"), flags=re.MULTILINE
+    recording = re.sub(  # down from the second minute on: what was never up is nobody's server
+        rf"^(gauge (?:{unseen}).*\}}) .*$",
+        rf"\1 1{' 0' * 30}",
+        RECORDING.read_text("utf-8"),
+        flags=re.MULTILINE,
     )
     said = firing(tmp_path, promtool.day(recording, 30), "30m")
     assert 'alertname="MlflowServerDown"' in said.text

@@ -108,7 +108,7 @@ def test_an_unknown_revision_claims_nothing_missing_or_redundant() -> None:
         ("store_schema_info", "0123456789ab", ""): 1,
         ("db_runs_search_index_present",): 0,
         ("db_indexes_invalid",): 1,
-        ("db_invalid_index_info", "metrics", "run_uuid, key, step"): 1,
+        ("db_invalid_index_info", "metrics", "run_uuid, key, step", "yes"): 1,
     }
 
 
@@ -128,5 +128,5 @@ def test_an_expression_of_an_operator_is_no_label_and_no_flood_of_series_follows
     found = said(HEAD, broken)
     labels = [key[1:] for key in found if key[0] == "db_invalid_index_info"]
     assert len(labels) == 20
-    assert labels[0] == ("runs", "aaa, (expression)")
+    assert labels[0] == ("runs", "aaa, (expression)", "no")
     assert found[("db_indexes_invalid",)] == 31
