@@ -17,7 +17,16 @@
     importstr 'alerts/rules/sqlite-backend.yml',
   ],
 
-  grafanaDashboards+:: {},
+  grafanaDashboards+:: {
+    'causes.json': import 'dashboards/causes.json',
+    'database.json': import 'dashboards/database.json',
+    'exporter.json': import 'dashboards/exporter.json',
+    'overview.json': import 'dashboards/overview.json',
+    'probes.json': import 'dashboards/probes.json',
+    'queries.json': import 'dashboards/queries.json',
+    'server.json': import 'dashboards/server.json',
+    'workload.json': import 'dashboards/workload.json',
+  },
 
   prometheusAlerts+:: {
     groups+: std.flatMap(function(file) std.parseYaml(file).groups, rules),

@@ -18,7 +18,7 @@ COMMANDS = {
     "once": "print two scrapes, for a bug report",
     "check": "validate the settings, show the plan and what is missing",
     "explain": "what MLflow's slowest SELECTs read, which index would help, who writes",
-    "pack": "write the alerts as files for Prometheus and Alertmanager",
+    "pack": "write alerts and dashboards as files for Prometheus, Alertmanager and Grafana",
     "reference": "write METRICS.md: every metric and every setting",
 }
 
@@ -28,7 +28,7 @@ EXAMPLES = """examples:
   mlflow-exporter check                        what is found, what will be read, which GRANT is missing
   mlflow-exporter once --for 30s > report.txt  two scrapes 30 s apart
   mlflow-exporter explain --for 2m             slow queries, missing indexes, top writers, under the usual load
-  mlflow-exporter pack /etc/mlflow-alerts      rules, routes and message templates, ready to be loaded
+  mlflow-exporter pack /etc/mlflow-alerts      rules, routes, message templates, dashboards
   MLFLOW_EXPORTER_DATABASE_DSN_FILE=/run/secrets/dsn mlflow-exporter --collectors database,connections
 """
 

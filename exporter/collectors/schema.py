@@ -47,7 +47,8 @@ INVALID = gauge(
 )
 INVALID_INFO = gauge(
     "mlflow_db_invalid_index_info",
-    "Always 1; what an invalid index is on, and whether a valid one does all that it is there for (yes or no), as beside "
+    "Always 1; what an invalid index is on, and whether a valid one does all that it is there for (yes or no), as "
+    "beside "
     "what an interrupted REINDEX CONCURRENTLY leaves. Absent where there is none, for 20 of them at most.",
     "pg_index.indisvalid",
     labels=("table", "columns", "replaced"),

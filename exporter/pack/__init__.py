@@ -1,4 +1,4 @@
-"""The alerts as files for other programs: where they are, and how a site gets them with its own addresses."""
+"""Alerts and dashboards as files for other programs: where they are, and how a site gets them with its addresses."""
 
 from __future__ import annotations
 
@@ -14,5 +14,14 @@ RUNBOOKS = f"{REPOSITORY}/blob/{TAG}/alerts/runbooks"
 
 def alerts() -> Path:
     """Return the directory of rules, templates and configurations: a wheel's own copy, else the checkout's."""
-    packaged = Path(__file__).with_name("alerts")
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "alerts"
+    return _data("alerts")
+
+
+def provisioning() -> Path:
+    """Return the directory with what makes Grafana load the dashboards, likewise."""
+    return _data("dashboards/provisioning")
+
+
+def _data(path: str) -> Path:
+    packaged = Path(__file__).with_name("data") / path
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / path

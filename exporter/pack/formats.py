@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from exporter.pack import RUNBOOKS, alerts
+from exporter.pack import RUNBOOKS, alerts, provisioning
+from exporter.pack.dashboards import files as dashboards
 
 # Tests are ours, and runbooks are pages.
 NOT_PACKED = ("tests", "runbooks")
@@ -27,10 +28,18 @@ def prometheus(runbook_url: str = "", grafana_url: str = "") -> dict[str, str]:
     }
 
 
+def grafana(runbook_url: str = "") -> dict[str, str]:
+    """Return the dashboards, and the files with which Grafana loads them, text by path below `dashboards/`."""
+    found = dashboards() | {
+        f"provisioning/{file.name}": file.read_text(encoding="utf-8") for file in provisioning().glob("*.yml")
+    }
+    return {f"dashboards/{path}": addressed(text, runbook_url, "") for path, text in sorted(found.items())}
+
+
 def addressed(text: str, runbook_url: str, grafana_url: str) -> str:
-    """Return a file's text with the site's addresses in the links of its alerts."""
-    if runbook_url:
-        text = re.sub(re.escape(RUNBOOKS) + r"/([\w-]+)\.md", rf"{runbook_url}/\1", text)
+    """Return a file's text with the site's addresses in its links."""
+    if runbook_url:  # a dashboard's link may have a variable for the slug
+        text = re.sub(re.escape(RUNBOOKS) + r"/([\w-]+|\$\{[\w.]+\})\.md", rf"{runbook_url}/\1", text)
     if grafana_url:
         text = re.sub(r"""(\bdashboard_url:\s+(?:[>|]-?\s+)?["']?)/d/""", rf"\1{grafana_url}/d/", text)
     return text

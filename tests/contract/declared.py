@@ -10,6 +10,7 @@ from pathlib import Path
 import exporter
 from exporter.backend import DIALECTS
 from exporter.collector import Reason
+from exporter.collectors.tables import TABLES as STORED
 from exporter.host import commands
 from exporter.metric import Kind
 from exporter.plan import NAMES
@@ -43,6 +44,15 @@ FOREIGN = {
         )
         for part in ("bucket", "sum", "count")
     },
+    # The exporter's own process, by prometheus_client.
+    **{
+        f"process_{what}": Series("gauge", TARGET)
+        for what in (
+            *("open_fds", "max_fds", "start_time_seconds"),
+            *("resident_memory_bytes", "virtual_memory_bytes"),
+        )
+    },
+    "process_cpu_seconds_total": Series("counter", TARGET),
     "mlflow:db_host_cpu:ratio": Series("gauge", frozenset(("job", "tracking_server"))),
     "mlflow:db_host_storage_free:ratio": Series("gauge", frozenset(("job", "tracking_server"))),
 }
@@ -85,7 +95,7 @@ VALUES: dict[str, frozenset[str]] = {
     "server": frozenset(commands.KINDS),
     "source": frozenset(("host", "postgres", "sqlite")),
     "state": quoted("queries/connections.sql"),
-    "table": frozenset((*TABLES, "other", "")),
+    "table": frozenset((*TABLES, *STORED, "other", "")),
     "wait_class": frozenset(CLASSES),
     "alertstate": frozenset(("pending", "firing")),
     "mlflow_db_info role": quoted("collectors/database.py"),

@@ -68,5 +68,5 @@ def test_a_wheel_has_the_pages_of_the_runbooks_and_not_what_makes_them(installed
         file.name for file in (ROOT / "exporter/runbooks").glob("*.html")
     }
     assert not (pages / "build.py").exists()
-    assert not (installed / "exporter/pack/alerts/tests").exists()
+    assert not (installed / "exporter/pack/data/alerts/tests").exists()
     assert not (installed / "tests").exists()

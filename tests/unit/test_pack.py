@@ -11,7 +11,7 @@ import pytest
 from exporter.cli import main
 from exporter.pack import RUNBOOKS
 from exporter.pack.directory import MANIFEST, PackError, write
-from exporter.pack.formats import addressed, prometheus
+from exporter.pack.formats import addressed, grafana, prometheus
 
 pytestmark = pytest.mark.unit
 
@@ -35,6 +35,12 @@ def test_a_pack_has_all_that_prometheus_and_alertmanager_load_and_nothing_else()
     assert not [path for path in packed if path.startswith(("tests/", "runbooks/"))]
 
 
+def test_a_pack_has_the_dashboards_and_what_makes_grafana_load_them() -> None:
+    packed = grafana()
+    assert packed.keys() >= {"dashboards/overview.json", "dashboards/provisioning/dashboards.yml"}
+    assert all(json.loads(text)["uid"] for path, text in packed.items() if path.endswith(".json"))
+
+
 @pytest.mark.parametrize(
     "line", ["runbook_url: {}", "runbook_url: '{}'", "runbook_url: >-\n  {}", "# see {}"]
 )
@@ -42,6 +48,14 @@ def test_a_runbook_is_linked_where_the_site_has_it(line: str) -> None:
     before, after = f"{RUNBOOKS}/open-files.md#mlflowx", "http://exporter:10500/runbooks/open-files#mlflowx"
     assert addressed(line.format(before), "http://exporter:10500/runbooks", "") == line.format(after)
     assert addressed(line.format(before), "", "https://g") == line.format(before)
+
+
+def test_a_board_s_link_to_the_runbook_of_its_row_is_the_site_s_too() -> None:
+    link = "{}/${{__data.fields.Cause}}{}"
+    assert addressed(link.format(RUNBOOKS, ".md"), "http://exporter/runbooks", "") == link.format(
+        "http://exporter/runbooks", ""
+    )
+    assert RUNBOOKS not in "".join(grafana("http://exporter/runbooks").values())
 
 
 @pytest.mark.parametrize("line", ["dashboard_url: {}", 'dashboard_url: "{}"', "dashboard_url: >-\n    {}"])
@@ -159,7 +173,8 @@ def test_the_command_says_what_to_load(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["pack", str(tmp_path / "pack"), "--runbook-url", "http://exporter:10500/runbooks/"]) == 0
     assert f"rule_files: [{tmp_path}/pack/rules/*.yml]" in capsys.readouterr().out
     assert "http://exporter:10500/runbooks/exporter#watchdog" in (tmp_path / "pack/watchdog.yml").read_text()
-    assert json.loads((tmp_path / "pack" / MANIFEST).read_text())["files"].keys() == prometheus().keys()
+    files = json.loads((tmp_path / "pack" / MANIFEST).read_text())["files"]
+    assert files.keys() == prometheus().keys() | grafana().keys()
 
 
 def test_the_command_fails_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,77 @@
+"""MLflow / Causes: each cause of the scaling guide, with what shows it and what mends it."""
+
+from __future__ import annotations
+
+from exporter.causes import CAUSES as ALL
+from exporter.pack.dashboards import colours
+from exporter.pack.dashboards.cause import STATES
+from exporter.pack.dashboards.causes_database import (
+    CONNECTIONS,
+    DATABASE_CONFIGURATION,
+    DATABASE_INDEXES,
+    DATABASE_SIZE,
+    READ_LOAD,
+)
+from exporter.pack.dashboards.causes_server import (
+    AVAILABILITY,
+    EXPORTER,
+    LOGGING_PATTERN,
+    NETWORK_LATENCY,
+    OPEN_FILES,
+    SERVER_RESOURCES,
+    SQLITE_BACKEND,
+)
+from exporter.pack.dashboards.dashboard import Dashboard, Row
+from exporter.pack.dashboards.panel import above, graph, states
+
+FIRING = states(
+    "Alerts over time",
+    "Every alert that was pending or fired. The one that came first is nearest to the cause; what people were told "
+    "may be less, as a cheap explanation silences an expensive one.",
+    {
+        "{{alertname}}": """
+        max by (alertname) (
+             4 * ALERTS{alertstate="firing", severity="critical"}
+          or 3 * ALERTS{alertstate="firing", severity="warning"}
+          or 2 * ALERTS{alertstate="pending", severity=~"critical|warning"}
+          or     ALERTS{alertstate="firing", severity="info"}
+        )"""
+    },
+    STATES,
+    absent_="No alert in this time",
+    height=9,
+)
+
+PRESSURES = graph(
+    "Pressure of each cause",
+    "The highest pressure of each cause: at 1 an alert's condition holds. Open the row of the one that is highest, or "
+    "of the one that rose first.",
+    {"{{cause}}": "max by (cause) (mlflow:pressure:ratio)"},
+    unit_="none",
+    at_least=1.2,
+    named=[one.slug for one in ALL],
+    line=above(colours.WARNING, 1),
+    legend="side",
+    height=9,
+)
+
+CAUSES = Dashboard(
+    "causes",
+    "Causes",
+    "Every cause of a slow tracking server, in the order of the scaling guide, with its evidence and what mends it.",
+    [
+        Row("", [[FIRING, PRESSURES]]),
+        AVAILABILITY,
+        SQLITE_BACKEND,
+        DATABASE_SIZE,
+        READ_LOAD,
+        DATABASE_CONFIGURATION,
+        LOGGING_PATTERN,
+        SERVER_RESOURCES,
+        NETWORK_LATENCY,
+        DATABASE_INDEXES,
+        OPEN_FILES,
+        CONNECTIONS,
+        EXPORTER,
+    ],
+)

@@ -1,0 +1,120 @@
+"""MLflow / Database: what Postgres does for MLflow, what it waits for, and which of its limits is near."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from exporter.pack.dashboards import colours
+from exporter.pack.dashboards.dashboard import Dashboard, Row
+from exporter.pack.dashboards.database_disk import CACHE, LOG
+from exporter.pack.dashboards.database_host import HOST
+from exporter.pack.dashboards.database_indexes import INDEXES
+from exporter.pack.dashboards.database_load import CONNECTIONS, LOAD, LOCKS, active
+from exporter.pack.dashboards.database_replication import REPLICATION, SQLITE
+from exporter.pack.dashboards.database_settings import SETTINGS
+from exporter.pack.dashboards.database_tables import TABLES, VACUUM
+from exporter.pack.dashboards.panel import Limit, Panel, above, stat
+
+
+def version() -> Panel:
+    one = stat(
+        "Version",
+        "Postgres' version and role. Two of them: exporters read a primary and a replica. A role that has changed is a "
+        "failover; MLflow can only write to a primary. With SQLite only its own row at the end has data.",
+        {
+            "{{version}} {{role}}": "max by (version, role) (mlflow_db_info)"
+            ' or label_replace(max(mlflow_server_info{backend="sqlite"}), "version", "SQLite", "", "")'
+        },
+        absent_="no data",
+    )
+    one.json["options"]["textMode"] = "name"
+    return one
+
+
+def tiles() -> list[Panel]:
+    return [
+        stat(
+            "Database",
+            "UP while Postgres answers at least one exporter. DOWN: MlflowDatabaseDown and its runbook; all the rest "
+            "below is empty then.",
+            "max(mlflow_db_up)",
+            maps={0: ("DOWN", colours.CRITICAL), 1: ("UP", colours.OK)},
+            filled=True,
+        ),
+        version(),
+        stat(
+            "Uptime",
+            "Time since Postgres started. Yellow in the first ten minutes: its cache is still cold. Nobody restarted "
+            "it: look in its log for a crash, and in the kernel's for the OOM killer.",
+            "time() - max(mlflow_db_start_timestamp_seconds)",
+            unit_="s",
+            steps=[above(colours.NEAR, 0), above(colours.NONE, 600)],
+            absent_="no data",
+        ),
+        stat(
+            "Size",
+            "Bytes of MLflow's whole database. A jump is a job that logs far more than others, or indexes that were "
+            "made; the tables below say which.",
+            "max(mlflow_db_size_bytes)",
+            spark=True,
+            absent_="no data",
+        ),
+        stat(
+            "Connections",
+            "Connections of all databases against what ordinary roles get of max_connections. At 100 % MLflow answers "
+            "503; MlflowConnectionsNearLimit, cause connections.",
+            "max(mlflow_db_connections_used / (mlflow_db_connections_limit - mlflow_db_connections_reserved))",
+            unit_="percentunit",
+            decimals=0,
+            spark=True,
+            steps=[above(colours.OK, 0), Limit("MlflowConnectionsNearLimit").step()],
+            absent_="no data",
+        ),
+        stat(
+            "Load",
+            "Sessions at work or waiting, on average, in all databases. Normal is below the number of cores, as the "
+            "first graph shows; above it sessions queue.",
+            active('wait_class!="client"'),
+            unit_="short",
+            decimals=2,
+            spark=True,
+            absent_="no data",
+        ),
+        stat(
+            "Cache hits",
+            "Share of blocks that were found in shared_buffers. 99 % and more is normal for MLflow; less while "
+            "sessions wait for data_io means too little memory (database-size) or whole-table reads "
+            "(database-indexes).",
+            "max(rate(mlflow_db_blocks_hit_total[$__rate_interval]) / (rate(mlflow_db_blocks_hit_total"
+            "[$__rate_interval]) + rate(mlflow_db_blocks_read_total[$__rate_interval]) > 0))",
+            unit_="percentunit",
+            decimals=1,
+            spark=True,
+            absent_="no data",
+        ),
+        stat(
+            "Restart due",
+            "Settings that were changed and wait for a restart of Postgres. Not 0: somebody believes that they are in "
+            "force, and the next restart brings a surprise.",
+            "max(mlflow_db_settings_pending_restart)",
+            steps=[above(colours.OK, 0), above(colours.NEAR, 1)],
+            absent_="no data",
+        ),
+    ]
+
+
+DATABASE = Dashboard(
+    "database",
+    "Database",
+    "What Postgres does for MLflow, what it waits for, and which of its limits is near.",
+    [
+        Row("", [tiles()]),
+        LOAD,
+        CONNECTIONS,
+        LOCKS,
+        *(replace(row, closed=True) for row in (CACHE, LOG, HOST, TABLES, INDEXES, VACUUM)),
+        SETTINGS,
+        REPLICATION,
+        SQLITE,
+    ],
+)

@@ -1,0 +1,59 @@
+"""The thresholds of the alerts, read from their rules, so that no panel draws another line than its alert has."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+import yaml
+
+from exporter.causes import CAUSES
+from exporter.pack import alerts
+
+_COMPARED = re.compile(r"\(mlflow:pressure:ratio\{([^}]*)\} > 1\) \* ([0-9.]+)")
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One pressure and what it is compared with.
+
+    `matchers` selects the pressure among all, as PromQL; `threshold` is in the evidence's own unit, so that
+    pressure times threshold is the evidence.
+    """
+
+    cause: str
+    name: str
+    matchers: str
+    threshold: float
+    alert: str
+    severity: str
+
+
+@cache
+def signals() -> tuple[Signal, ...]:
+    """Return all signals in the causes' order; an alert may have several, and a signal several measures."""
+    found = []
+    for cause in CAUSES:
+        text = (alerts() / "rules" / f"{cause.slug}.yml").read_text(encoding="utf-8")
+        for group in yaml.safe_load(text)["groups"]:
+            for rule in group["rules"]:
+                for matchers, number in _COMPARED.findall(rule["expr"] if "alert" in rule else ""):
+                    labels = dict(_LABEL.findall(matchers))
+                    of = (rule["alert"], rule["labels"]["severity"])
+                    found.append(Signal(cause.slug, labels["signal"], matchers, float(number), *of))
+    return tuple(found)
+
+
+def threshold(alert: str, of: str = "") -> float:
+    """Return an alert's threshold, where it has several that of a signal, resource or measure.
+
+    Raises KeyError where there is not exactly one.
+    """
+    found = {
+        one.threshold for one in signals() if one.alert == alert and (not of or f'"{of}"' in one.matchers)
+    }
+    if len(found) != 1:
+        raise KeyError(f"{alert} {of}: {sorted(found) or 'no'} threshold")
+    return found.pop()

@@ -1,0 +1,218 @@
+"""MLflow / Overview: is it well, and if not, which cause it is."""
+
+from __future__ import annotations
+
+from exporter.pack import RUNBOOKS
+from exporter.pack.dashboards import colours
+from exporter.pack.dashboards.dashboard import Dashboard, Row
+from exporter.pack.dashboards.headlines import evidence
+from exporter.pack.dashboards.panel import (
+    Column,
+    Panel,
+    above,
+    graph,
+    stat,
+    states,
+    table,
+)
+
+# What is selected, for the server of the row that is clicked.
+HERE = "var-datasource=${datasource}&${job:queryparam}&var-tracking_server=${__data.fields.Server}"
+
+# The state of a cause, from its alerts.
+STATES = {
+    0: ("well", colours.OK),
+    1: ("finding", colours.INFO),
+    2: ("pending", colours.NEAR),
+    3: ("warning", colours.WARNING),
+    4: ("critical", colours.CRITICAL),
+}
+
+
+def state(by: str) -> str:
+    """Return PromQL for the worst state of each cause: a number that STATES has a text for."""
+    return f"""
+        max by ({by}) (
+             4 * ALERTS{{alertstate="firing", severity="critical"}}
+          or 3 * ALERTS{{alertstate="firing", severity="warning"}}
+          or 2 * ALERTS{{alertstate="pending", severity=~"critical|warning"}}
+          or     ALERTS{{alertstate="firing", severity="info"}}
+          or 0 * mlflow:pressure:ratio
+        )"""
+
+
+def tiles() -> list[Panel]:
+    up = {0: ("DOWN", colours.CRITICAL), 1: ("UP", colours.OK)}
+    return [
+        stat(
+            "Server",
+            "1 while the processes of at least one replica run and listen. DOWN: MlflowServerDown and its runbook.",
+            "max(mlflow_server_up)",
+            maps=up,
+            filled=True,
+            unit_="short",
+            width=3,
+        ),
+        stat(
+            "API",
+            "Whether the last call of the API's probe was answered rightly, by the worst exporter. FAILS: users' calls "
+            "fail too, even while /health is green.",
+            'min(mlflow_probe_success{probe="api"})',
+            maps={0: ("FAILS", colours.CRITICAL), 1: ("OK", colours.OK)},
+            filled=True,
+            unit_="short",
+            width=3,
+        ),
+        stat(
+            "Database",
+            "1 while Postgres answers at least one exporter. DOWN: MlflowDatabaseDown and its runbook.",
+            "max(mlflow_db_up)",
+            maps=up,
+            filled=True,
+            unit_="short",
+            width=3,
+        ),
+        stat(
+            "API, median",
+            "Half of the API probe's calls took less. Normal is what it was last week at this time of day; the request "
+            "path below says where it goes.",
+            'histogram_quantile(0.5, sum by (le) (rate(mlflow_probe_duration_seconds_bucket{probe="api"}'
+            "[$__rate_interval])))",
+            unit_="s",
+            spark=True,
+            steps=[above(colours.WARNING, 1)],
+            base=colours.OK,
+            width=4,
+        ),
+        stat(
+            "Requests",
+            "Requests a second that MLflow itself counts, where the server runs with --expose-prometheus. What is "
+            "normal is "
+            "what it was last week at this time.",
+            "sum(mlflow:http_requests:rate5m)",
+            unit_="reqps",
+            spark=True,
+            absent_="not exposed",
+            width=4,
+        ),
+        stat(
+            "Failed",
+            "Share of the requests that failed, by MLflow's own count: 5xx, and 400 that came slowly. 0.5 % for an "
+            "hour burns the budget.",
+            "max(mlflow:http_errors:ratio_rate5m)",
+            unit_="percentunit",
+            spark=True,
+            steps=[above(colours.WARNING, 0.005), above(colours.CRITICAL, 0.05)],
+            base=colours.NONE,
+            absent_="not exposed",
+            width=4,
+        ),
+        stat(
+            "Firing",
+            "Alerts that fire and are worth a notification. The board names their causes; what is silenced because "
+            "another cause explains it is counted too.",
+            'count(ALERTS{alertstate="firing", severity=~"critical|warning"}) or vector(0)',
+            unit_="short",
+            steps=[above(colours.WARNING, 1)],
+            base=colours.OK,
+            filled=True,
+            width=3,
+        ),
+    ]
+
+
+def board() -> Panel:
+    pressure = f"""
+        sort_desc(
+             topk by (job, tracking_server, cause) (1, mlflow:pressure:ratio)
+           * ignoring (evidence, value) group_left (evidence) ({evidence()})
+          or on (job, tracking_server, cause)
+             topk by (job, tracking_server, cause) (1, mlflow:pressure:ratio)
+        )"""
+    steps = (above(colours.NEAR, 0.7), above(colours.WARNING, 1))
+    return table(
+        "Causes, nearest first",
+        "Every cause with its highest pressure: how near the evidence is to firing. At 1 the alert's condition holds "
+        "and its waiting time begins. The top row is where to look: a click on the cause opens its panels, on the "
+        "state its runbook.",
+        {"pressure": pressure, "state": state("job, tracking_server, cause")},
+        [
+            Column("tracking_server", "Server", width=80),
+            Column("cause", "Cause", width=172, link=f"/d/mlflow-causes?{HERE}#${{__value.raw}}"),
+            Column("Value #A", "Pressure", "none", 140, 2, bar=1.5, steps=steps),
+            Column(
+                "Value #B",
+                "State",
+                "none",
+                72,
+                maps=STATES,
+                filled=True,
+                link=f"{RUNBOOKS}/${{__data.fields.Cause}}.md",
+            ),
+            Column("evidence", "Evidence"),
+        ],
+        sort="Pressure",
+        width=14,
+        height=13,
+    )
+
+
+def timeline() -> Panel:
+    return states(
+        "Causes over time",
+        "The worst state of each cause. A cause that is here before another is more likely what began it.",
+        {"{{cause}}": state("cause")},
+        STATES,
+        width=10,
+        height=13,
+    )
+
+
+def path() -> Panel:
+    return graph(
+        "Where the time goes",
+        "Median duration of each probe, from the outside in. /health needs a worker's event loop, /version a worker's "
+        "thread, the API the database too, and the database probe nothing of MLflow. The lowest line that is high is "
+        "where the time goes: all of them the server, api alone the database or a full pool.",
+        {
+            name: "histogram_quantile(0.5, sum by (le) (rate(mlflow_probe_duration_seconds_bucket"
+            f'{{probe="{name}"}}[$__rate_interval]))) >= 0'
+            for name in colours.PROBES
+        },
+        unit_="s",
+        named=colours.PROBES,
+    )
+
+
+def saturation() -> Panel:
+    of = {
+        "worker CPU": "max(rate(mlflow_server_worker_cpu_seconds_total[$__rate_interval]))",
+        "server memory": "max(mlflow_server_memory_usage_bytes / mlflow_server_memory_limit_bytes)",
+        "open files": "max(mlflow_server_worker_open_fds / mlflow_server_worker_max_fds)",
+        "connection pool": "max(mlflow_server_worker_database_connections"
+        " / mlflow_server_worker_database_pool_capacity)",
+        "connections": "max(mlflow_db_connections_used"
+        " / (mlflow_db_connections_limit - mlflow_db_connections_reserved))",
+        "database CPU": "clamp_max(max(sum by (instance) (rate(mlflow_db_load_seconds_total"
+        '{wait_class=~"cpu|lwlock"}[$__rate_interval])) / on (instance) mlflow_db_cpu_cores), 1.2)',
+        "storage": "max(1 - mlflow_db_storage_free_bytes / mlflow_db_storage_size_bytes)",
+    }
+    return graph(
+        "Used of what there is",
+        "Each resource against its own limit, the worst of its kind. A worker's CPU counts one core, as Python uses "
+        "no more; the database's CPU is sessions that want CPU for each core, cut at 120 %. What is near 100 % is the "
+        "bottleneck; what is not here has no limit or is not read.",
+        of,
+        unit_="percentunit",
+        most=1.2,
+    )
+
+
+OVERVIEW = Dashboard(
+    "overview",
+    "Overview",
+    "Is MLflow well, and if not, which cause is it.",
+    [
+        Row("", [tiles(), [board(), timeline()], [path(), saturation()]]),
+    ],
+)
