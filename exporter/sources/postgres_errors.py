@@ -57,7 +57,8 @@ def _remedy(query: str, reason: Reason, sqlstate: str, message: str) -> str:
 # The server's own words, for libpq gives no SQLSTATE of a failed connect. In another language than English the
 # reason is `unreachable`, which is true as well.
 CONNECT = (
-    (r"too many connections for role", Reason.UNREACHABLE, "ALTER ROLE {role} CONNECTION LIMIT 4;"),
+    (r"too many connections for role", Reason.UNREACHABLE,
+     "ALTER ROLE {role} CONNECTION LIMIT …;  -- 4 more than it has: that many for each exporter"),
     (r"too many connections for database", Reason.UNREACHABLE, "ALTER DATABASE … CONNECTION LIMIT …;"),
     (r"too many clients|remaining connection slots", Reason.UNREACHABLE,
      "Free connections or raise max_connections; once connected the exporter keeps its connection."),
