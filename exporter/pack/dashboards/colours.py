@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 OK, INFO, NEAR, WARNING, CRITICAL, NONE = "green", "blue", "yellow", "orange", "red", "text"
+# Behind a tile that says that there is no data.
+UNKNOWN = "#5A5A66"
 SEVERITY = {"critical": CRITICAL, "warning": WARNING, "info": INFO}
 
 # By the name of the series in the legend. Hues of one family are one kind of thing; red and orange are left to alarms.

@@ -16,6 +16,8 @@ from exporter.pack.dashboards.panel import (
     table,
 )
 
+EACH = "job, tracking_server, cause"
+
 # What is selected, for the server of the row that is clicked.
 HERE = "var-datasource=${datasource}&${job:queryparam}&var-tracking_server=${__data.fields.Server}"
 
@@ -50,6 +52,8 @@ def tiles() -> list[Panel]:
             "max(mlflow_server_up)",
             maps=up,
             filled=True,
+            base=colours.UNKNOWN,
+            absent_="no data",
             unit_="short",
             width=3,
         ),
@@ -60,6 +64,8 @@ def tiles() -> list[Panel]:
             'min(mlflow_probe_success{probe="api"})',
             maps={0: ("FAILS", colours.CRITICAL), 1: ("OK", colours.OK)},
             filled=True,
+            base=colours.UNKNOWN,
+            absent_="no data",
             unit_="short",
             width=3,
         ),
@@ -69,6 +75,8 @@ def tiles() -> list[Panel]:
             "max(mlflow_db_up)",
             maps=up,
             filled=True,
+            base=colours.UNKNOWN,
+            absent_="no data",
             unit_="short",
             width=3,
         ),
@@ -109,7 +117,8 @@ def tiles() -> list[Panel]:
         ),
         stat(
             "POST, p95",
-            "95 of 100 POST requests, which log and search, took less, by MLflow's own count. What is normal is what it "
+            "95 of 100 POST requests, which log and search, took less, by MLflow's own count. What is normal is what "
+            "it "
             "was last week; when it rises and the API's median does not, look at Queries.",
             'max(mlflow:http_request_seconds:p95_rate5m{method="POST"})',
             unit_="s",
@@ -131,25 +140,40 @@ def tiles() -> list[Panel]:
     ]
 
 
+def rank() -> str:
+    """Return PromQL for the place of each cause on the board, the greatest first.
+
+    Firing before pending before findings; among equals causes before availability, which only says that users feel
+    it; then the pressure, which 40 keeps from counting for more than the others.
+    """
+    return f"""
+          100 * max by ({EACH}) (
+                 2.0 * ALERTS{{alertstate="firing", severity=~"critical|warning"}}
+              or       ALERTS{{alertstate="pending", severity=~"critical|warning"}}
+              or 0.5 * ALERTS{{alertstate="firing", severity="info"}}
+              or 0.0 * mlflow:pressure:ratio
+            )
+        + max by ({EACH}) (50 + 0 * mlflow:pressure:ratio{{cause!="availability"}} or 0 * mlflow:pressure:ratio)
+        + clamp_max(max by ({EACH}) (mlflow:pressure:ratio), 40)"""
+
+
 def board() -> Panel:
     pressure = f"""
-        sort_desc(
-             topk by (job, tracking_server, cause) (1, mlflow:pressure:ratio)
-           * ignoring (evidence, value) group_left (evidence) ({evidence()})
-          or on (job, tracking_server, cause)
-             topk by (job, tracking_server, cause) (1, mlflow:pressure:ratio)
-        )"""
+           topk by (job, tracking_server, cause) (1, mlflow:pressure:ratio)
+         * ignoring (evidence, value) group_left (evidence) ({evidence()})
+        or on (job, tracking_server, cause)
+           topk by (job, tracking_server, cause) (1, mlflow:pressure:ratio)"""
     steps = (above(colours.NEAR, 0.7), above(colours.WARNING, 1))
     return table(
         "Causes, nearest first",
         "Every cause with its highest pressure: how near the evidence is to firing. At 1 the alert's condition holds "
-        "and its waiting time begins. The top row is where to look: a click on the cause opens its panels, on the "
-        "state its runbook.",
-        {"pressure": pressure, "state": state("job, tracking_server, cause")},
+        "and its waiting time begins. What fires comes first, and what users feel (availability) after what causes "
+        "it. The top row is where to look: a click on the cause opens its panels, on the state its runbook.",
+        {"pressure": pressure, "state": state(EACH), "rank": rank()},
         [
-            Column("tracking_server", "Server", width=80),
+            Column("tracking_server", "Server", width=64),
             Column("cause", "Cause", width=172, link=f"/d/mlflow-causes?{HERE}#${{__value.raw}}"),
-            Column("Value #A", "Pressure", "none", 140, 2, bar=1.5, steps=steps),
+            Column("Value #A", "Pressure", "none", 124, 2, bar=1.5, steps=steps),
             Column(
                 "Value #B",
                 "State",
@@ -161,7 +185,7 @@ def board() -> Panel:
             ),
             Column("evidence", "Evidence"),
         ],
-        sort="Pressure",
+        order="Value #C",
         width=14,
         height=13,
     )

@@ -9,7 +9,7 @@ from the metrics' declarations; a limit is an alert's name, whose rule has the n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.pack.dashboards import colours, limits
@@ -390,6 +390,7 @@ def table(
     columns: Sequence[Column],
     *,
     sort: str = "",
+    order: str = "",
     unit_: str = "short",
     width: int = 0,
     height: int = 8,
@@ -397,7 +398,8 @@ def table(
 ) -> Panel:
     """Return a table of instant queries, one row for each set of labels, merged; only `columns` are shown, in order.
 
-    The value of the first query is `Value` where it is the only one, else `Value #A`, `Value #B`, and so on.
+    The value of the first query is `Value` where it is the only one, else `Value #A`, `Value #B`, and so on. `sort`
+    is a column's title, `order` a field that need not be shown; both put the greatest first.
     """
     many = not isinstance(queries, str) and len(queries) > 1
     organized = {
@@ -407,6 +409,9 @@ def table(
     }
     names = [column.name for column in columns]
     transformations: list[Json] = [{"id": "merge", "options": {}}] if many else []
+    if order:
+        by = {"fields": {}, "sort": [{"field": order, "desc": True}]}
+        transformations.append({"id": "sortBy", "options": by})
     # A step of its own: that of `organize` came with Grafana 10.3.
     transformations.append({"id": "filterFieldsByName", "options": {"include": {"names": names}}})
     transformations.append({"id": "organize", "options": organized})
@@ -444,8 +449,3 @@ def words(title: str, markdown: str, *, width: int = 0, height: int = 8) -> Pane
         "transparent": True,
     }
     return Panel(json, width, height)
-
-
-def wide(one: Panel, width: int, height: int = 0) -> Panel:
-    """Return the panel in another size."""
-    return replace(one, width=width, height=height or one.height)
