@@ -197,7 +197,7 @@ def main() -> int:
         asked.keep.mkdir(parents=True, exist_ok=True)
     results = Runs(brief, asked.jobs or (3 if asked.ci else 1), asked.keep).all(faults)
     page = merged(results, asked.keep)
-    text = matrix.matrix(page)
+    text = matrix.matrix(page, matrix.versions())
     whole = len(page) == len(known()) and all(one.pace == "full" for one in page)
     if target := asked.out or (MATRIX if whole else None):
         target.write_text(text)

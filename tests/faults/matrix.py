@@ -49,8 +49,11 @@ def line(result: Result) -> str:
     return "; ".join(parts)
 
 
-def matrix(results: Sequence[Result]) -> str:
-    """Return the page: the matrix of causes, then each fault with its alerts, then what went wrong."""
+def matrix(results: Sequence[Result], versions: Iterable[str]) -> str:
+    """Return the page: the matrix of causes, then each fault with its alerts, then what went wrong.
+
+    `versions` are those of what took part.
+    """
     dates = [one.date for one in results]
     head = HEAD.format(
         factor=FACTOR,
@@ -58,7 +61,7 @@ def matrix(results: Sequence[Result]) -> str:
         paces=", ".join(f"{how} ({count})" for how, count in Counter(map(_pace, results)).items()),
         full=FULL,
         brief=BRIEF,
-        versions=", ".join(versions()),
+        versions=", ".join(versions),
         cores=os.cpu_count(),
     )
     return "\n".join([head, *_causes(results), "", *_faults(results), "", *_troubles(results), ""])

@@ -15,6 +15,7 @@ from tests.faults.trial import Result
 pytestmark = pytest.mark.unit
 
 FIRST, SECOND = known()[:2]
+VERSIONS = ["exporter 1", "MLflow 3"]
 
 
 def result(number: int, **fields: object) -> Result:
@@ -43,7 +44,7 @@ def test_no_two_faults_are_kept_in_one_file(tmp_path: Path) -> None:
 
 
 def test_the_page_says_the_pace_and_has_a_row_for_what_this_machine_cannot_have() -> None:
-    text = matrix([result(0), result(1, made=False, failure="no group", resolved=None, jobs=3)])
+    text = matrix([result(0), result(1, made=False, failure="no group", resolved=None, jobs=3)], VERSIONS)
     assert "Pace: full, alone (1), full, 3 side by side (1)." in text
     assert f"| {SECOND.cause}: {SECOND.name} |" in text
     assert text.count("not made here") == 2
@@ -51,7 +52,7 @@ def test_the_page_says_the_pace_and_has_a_row_for_what_this_machine_cannot_have(
 
 
 def test_what_goes_on_after_the_fix_is_named() -> None:
-    text = matrix([result(0, resolved=None, left=("MlflowIndexMissing",))])
+    text = matrix([result(0, resolved=None, left=("MlflowIndexMissing",))], VERSIONS)
     assert "still firing: MlflowIndexMissing" in text
 
 
@@ -62,6 +63,6 @@ def test_the_highest_pressures_stand_beside_each_fault_and_those_of_the_cause_th
         "exporter/blind": 1.5,
         "availability/down": 0.4,
     }
-    text = matrix([result(0, missed=("MlflowServerDown",), pressures=pressures)])
+    text = matrix([result(0, missed=("MlflowServerDown",), pressures=pressures)], VERSIONS)
     assert "| read-load/readers 3, connections/locks 2, exporter/blind 1.5 |" in text
     assert "pressures of what was made: availability/down 0.4" in text
