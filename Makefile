@@ -13,7 +13,7 @@ help:
 	@echo 'make demo FAULT=cause  the same, and what is notified when that cause is made to happen and undone'
 	@echo 'make test              all of: lint types unit contract lint-pack integration'
 	@echo 'make lint-pack         lint the alerts and run their tests, with promtool and amtool'
-	@echo 'make faults            make every cause happen and write tests/faults/MATRIX.md; faults-ci: some of them'
+	@echo 'make faults            make every cause happen, write tests/faults/MATRIX.md, ask the dashboards; faults-ci: some'
 	@echo 'make tools             install what these need, inside the checkout; they do it themselves'
 	@echo 'make clean             remove all that was installed or built'
 
@@ -46,8 +46,10 @@ integration: tools
 demo: tools
 	@exec $(BIN)/python -m tests.lab $(MINUTES) $(if $(FAULT),--fault $(FAULT))
 
+# What the dashboards show of each fault is asked of the series that were kept of it.
 faults: tools
-	@exec $(BIN)/python -m tests.faults
+	@$(BIN)/python -m tests.faults --keep build/faults
+	@exec $(BIN)/python -m tests.faults.boards build/faults
 
 faults-ci: tools
 	@exec $(BIN)/python -m tests.faults --ci

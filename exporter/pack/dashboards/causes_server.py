@@ -6,6 +6,8 @@ from exporter.pack.dashboards import colours
 from exporter.pack.dashboards.cause import median, row
 from exporter.pack.dashboards.panel import Limit, graph, limit_line, states
 
+ATTEMPTS = '(sum(rate(mlflow_probe_attempts_total{probe="api"}[$__rate_interval])) > 0)'
+
 AVAILABILITY = row(
     "availability",
     "**Shows:** nobody gets a page, or calls fail. The other rows say why.\n\n"
@@ -26,8 +28,7 @@ AVAILABILITY = row(
             "Share of the API probe's attempts without a right answer. Normal is 0; above the line users are hurt.",
             {
                 "failed": 'sum(rate(mlflow_probe_failures_total{probe="api"}[$__rate_interval]))'
-                ' / sum(rate(mlflow_probe_attempts_total{probe="api"}[$__rate_interval]))'
-                ' or 0 * sum(rate(mlflow_probe_attempts_total{probe="api"}[$__rate_interval]))'
+                f" / {ATTEMPTS} or 0 * {ATTEMPTS}"
             },
             unit_="percentunit",
             limit=Limit("MlflowApiFailing"),

@@ -7,6 +7,9 @@ from exporter.pack.dashboards.dashboard import Row
 from exporter.pack.dashboards.database_disk import right
 from exporter.pack.dashboards.panel import Limit, Panel, fixed, graph, limit_line
 
+SIZE = "max(mlflow_db_storage_size_bytes)"
+IN_A_DAY = "max(clamp_min(predict_linear(mlflow_db_storage_free_bytes[6h], 86400), 0))"
+
 
 def quantile(part: str) -> str:
     """Return PromQL for the round trips of the database's probe, of the exporter that has the longest way."""
@@ -79,9 +82,8 @@ HOST = Row(
                 "the log of changes.",
                 {
                     "free": "max(mlflow_db_storage_free_bytes)",
-                    "free in a day": "clamp(max(predict_linear(mlflow_db_storage_free_bytes[6h], 86400)), 0,"
-                    " scalar(max(mlflow_db_storage_size_bytes)))",
-                    "size": "max(mlflow_db_storage_size_bytes)",
+                    "free in a day": f"{IN_A_DAY} <= {SIZE} or {SIZE} < {IN_A_DAY}",
+                    "size": SIZE,
                 },
                 overrides=[fixed("size", colours.SERIES["recommended"])],
             ),

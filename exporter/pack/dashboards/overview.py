@@ -17,6 +17,7 @@ from exporter.pack.dashboards.panel import (
 )
 
 EACH = "job, tracking_server, cause"
+ROWS = 50  # of the board, which every tracking server has a dozen for
 
 # What is selected, for the server of the row that is clicked.
 HERE = "var-datasource=${datasource}&${job:queryparam}&var-tracking_server=${__data.fields.Server}"
@@ -85,7 +86,7 @@ def tiles() -> list[Panel]:
             "Half of the API probe's calls took less. Normal is what it was last week at this time of day; the request "
             "path below says where it goes.",
             'histogram_quantile(0.5, sum by (le) (rate(mlflow_probe_duration_seconds_bucket{probe="api"}'
-            "[$__rate_interval])))",
+            "[$__rate_interval]))) >= 0",
             unit_="s",
             spark=True,
             steps=[above(colours.WARNING, 1)],
@@ -141,12 +142,13 @@ def tiles() -> list[Panel]:
 
 
 def rank() -> str:
-    """Return PromQL for the place of each cause on the board, the greatest first.
+    """Return PromQL for the causes that the board has room for, with their place: the greatest first.
 
     Firing before pending before findings; among equals causes before availability, which only says that users feel
     it; then the pressure, which 40 keeps from counting for more than the others.
     """
     return f"""
+        topk({ROWS},
           100 * max by ({EACH}) (
                  2.0 * ALERTS{{alertstate="firing", severity=~"critical|warning"}}
               or       ALERTS{{alertstate="pending", severity=~"critical|warning"}}
@@ -154,22 +156,25 @@ def rank() -> str:
               or 0.0 * mlflow:pressure:ratio
             )
         + max by ({EACH}) (50 + 0 * mlflow:pressure:ratio{{cause!="availability"}} or 0 * mlflow:pressure:ratio)
-        + clamp_max(max by ({EACH}) (mlflow:pressure:ratio), 40)"""
+        + clamp_max(max by ({EACH}) (mlflow:pressure:ratio), 40)
+        )"""
 
 
 def board() -> Panel:
+    nearest = f"topk by ({EACH}) (1, mlflow:pressure:ratio)"
     pressure = f"""
-           topk by (job, tracking_server, cause) (1, mlflow:pressure:ratio)
-         * ignoring (evidence, value) group_left (evidence) ({evidence()})
-        or on (job, tracking_server, cause)
-           topk by (job, tracking_server, cause) (1, mlflow:pressure:ratio)"""
+        (
+             {nearest} * ignoring (evidence, value) group_left (evidence) ({evidence()})
+          or on ({EACH}) {nearest}
+        )"""
+    shown = f" and on ({EACH}) {rank()}"
     steps = (above(colours.NEAR, 0.7), above(colours.WARNING, 1))
     return table(
         "Causes, nearest first",
         "Every cause with its highest pressure: how near the evidence is to firing. At 1 the alert's condition holds "
         "and its waiting time begins. What fires comes first, and what users feel (availability) after what causes "
         "it. The top row is where to look: a click on the cause opens its panels, on the state its runbook.",
-        {"pressure": pressure, "state": state(EACH), "rank": rank()},
+        {"pressure": pressure + shown, "state": state(EACH) + shown, "rank": rank()},
         [
             Column("tracking_server", "Server", width=64),
             Column("cause", "Cause", width=172, link=f"/d/mlflow-causes?{HERE}#${{__value.raw}}"),
