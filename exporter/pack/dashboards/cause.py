@@ -47,7 +47,8 @@ def row(slug: str, text: str, *lines: Sequence[Panel]) -> Row:
     """
     number = next(index for index, one in enumerate(CAUSES, 1) if one.slug == slug)
     title = CAUSES[number - 1].title
-    alerts = dict.fromkeys(one.alert for one in signals() if one.cause == slug)
+    own = [one for one in signals() if one.cause == slug]
+    alerts = dict.fromkeys(one.alert for one in own)
     guide = words(
         title,
         f"{text}\n\n[Runbook: {slug}]({RUNBOOKS}/{slug}.md)",
@@ -60,6 +61,7 @@ def row(slug: str, text: str, *lines: Sequence[Panel]) -> Row:
         {"{{signal}}": f'max by (signal) (mlflow:pressure:ratio{{cause="{slug}"}})'},
         unit_="none",
         at_least=1.2,
+        named=list(dict.fromkeys(one.name for one in own)),
         line=above(colours.WARNING, 1),
         width=8,
     )

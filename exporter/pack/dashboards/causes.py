@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from exporter.causes import CAUSES as ALL
 from exporter.pack.dashboards import colours
 from exporter.pack.dashboards.cause import STATES
 from exporter.pack.dashboards.causes_database import (
@@ -49,7 +48,6 @@ PRESSURES = graph(
     {"{{cause}}": "max by (cause) (mlflow:pressure:ratio)"},
     unit_="none",
     at_least=1.2,
-    named=[one.slug for one in ALL],
     line=above(colours.WARNING, 1),
     legend="side",
     height=9,

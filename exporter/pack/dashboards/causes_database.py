@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from exporter.pack.dashboards import colours
 from exporter.pack.dashboards.cause import SAMPLED, row, sessions
 from exporter.pack.dashboards.panel import Column, Limit, graph, limit_line, table
 
@@ -16,7 +15,6 @@ LOAD = graph(
     },
     unit_="short",
     stacked=True,
-    named=colours.WAIT_CLASSES,
     overrides=(limit_line("cores"),),
     legend="side",
 )
@@ -28,7 +26,6 @@ OPERATIONS = graph(  # the legend below, since it stands on a third of a line to
     {"{{operation}}": f"topk(6, {sessions('operation')} > 0)"},
     unit_="short",
     stacked=True,
-    named=colours.OPERATIONS,
 )
 
 OUTSIDE = (
@@ -60,7 +57,6 @@ DATABASE_SIZE = row(
             "memory.",
             {"data_io": sessions("wait_class", 'wait_class="data_io"')},
             unit_="short",
-            named=("data_io",),
             limit=Limit("MlflowDatabaseIoBound"),
         ),
         graph(
@@ -96,7 +92,6 @@ READ_LOAD = row(
             },
             unit_="short",
             stacked=True,
-            named=("reads", "writes"),
             overrides=(limit_line("cores"),),
         ),
         OPERATIONS,
@@ -190,7 +185,6 @@ DATABASE_INDEXES = row(
             {"{{operation}}": f"topk(4, {sessions('operation')} > 0)"},
             unit_="short",
             limit=Limit("MlflowSearchScansRuns"),
-            named=colours.OPERATIONS,
         ),
         graph(
             "Rows read by whole tables",
@@ -255,7 +249,6 @@ CONNECTIONS = row(
             "forgotten transaction.",
             {"lock": sessions("wait_class", 'wait_class="lock"')},
             unit_="short",
-            named=("lock",),
             limit=Limit("MlflowLockWaits"),
         ),
         graph(

@@ -131,7 +131,6 @@ SERVER_RESOURCES = row(
             "used up, Python is the bottleneck.",
             {"version": median("version"), "slow": "max(mlflow:server_version_seconds:slow)"},
             unit_="s",
-            named=("version",),
             overrides=(limit_line("slow"),),
         ),
         graph(
@@ -210,7 +209,6 @@ NETWORK_LATENCY = row(
             "leaves health and version where they were.",
             {probe: median(probe) for probe in colours.PROBES},
             unit_="s",
-            named=colours.PROBES,
         ),
     ],
 )

@@ -7,14 +7,22 @@ OK, INFO, NEAR, WARNING, CRITICAL, NONE = "green", "blue", "yellow", "orange", "
 UNKNOWN = "#5A5A66"
 SEVERITY = {"critical": CRITICAL, "warning": WARNING, "info": INFO}
 
-# By the name of the series in the legend. Hues of one family are one kind of thing; red and orange are left to alarms.
-SERIES = {
-    # the request path, from the client inwards
+# Series by their names. Hues of one family are one kind of thing; red and orange are left to alarms.
+
+PROBES = {  # the request path, from the client inwards
     "health": "#4EC5B1",
     "version": "green",
     "api": "blue",
     "database": "purple",
-    # what sessions wait for
+}
+PHASES = {
+    "resolve": "#8E8E8E",
+    "connect": "purple",
+    "tls": "light-purple",
+    "processing": "blue",
+    "transfer": "light-blue",
+}
+WAITS = {
     "cpu": "green",
     "data_io": "blue",
     "temp_io": "light-blue",
@@ -24,12 +32,9 @@ SERIES = {
     "client": "#8E8E8E",
     "ipc": "#7AA6DA",
     "other": "#6E6E6E",
-    # what is bounded
-    "limit": "#C4162A",
-    "recommended": "#8E8E8E",
-    # what MLflow does in its database: writes in greens and yellows, reads in blues, the frame around them in greys
-    "reads": "blue",
-    "writes": "green",
+}
+# What MLflow does in its database: writes in greens and yellows, reads in blues, the frame around them in others.
+OPERATIONS = {
     "log_metrics": "green",
     "log_params": "light-green",
     "set_tags": "#A0C75B",
@@ -54,7 +59,43 @@ SERIES = {
     "gc": "#A16946",
     "catalog": "#8E8E8E",
     "exporter": "#A8A8A8",
-    # causes, where all are on one graph
+    "other": "#6E6E6E",
+}
+TABLES = {  # as what writes them
+    "metrics": "green",
+    "latest_metrics": "semi-dark-green",
+    "params": "light-green",
+    "tags": "#A0C75B",
+    "runs": "blue",
+    "experiments": "light-blue",
+    "inputs": "super-light-green",
+    "logged_models": "semi-dark-yellow",
+    "model_versions": "dark-yellow",
+    "trace_info": "#8F9E3B",
+    "trace_tags": "#B5C26A",
+    "trace_request_metadata": "#6E7A2D",
+    "spans": "purple",
+    "assessments": "light-purple",
+    "all smaller": "#6E6E6E",
+}
+ROLES = {  # of the server's processes
+    "worker": "blue",
+    "supervisor": "green",
+    "parent": "super-light-green",
+    "job_runner": "purple",
+    "consumer": "light-purple",
+    "job": "super-light-purple",
+    "resource_tracker": "#8E8E8E",
+    "other": "#6E6E6E",
+}
+ENGINES = {
+    "tracking": "blue",
+    "registry": "light-blue",
+    "jobs": "purple",
+    "workspaces": "light-purple",
+    "background": "#8E8E8E",
+}
+CAUSES = {
     "availability": "#C4162A",
     "sqlite-backend": "#7AA6DA",
     "database-size": "blue",
@@ -66,27 +107,21 @@ SERIES = {
     "database-indexes": "#4EC5B1",
     "open-files": "dark-yellow",
     "connections": "light-purple",
+    "exporter": "#A8A8A8",
 }
+RESOURCES = {  # the server's in greens and yellows, the database's in blues and purples
+    "worker CPU": "green",
+    "server memory": "light-green",
+    "open files": "dark-yellow",
+    "connection pool": "purple",
+    "connections": "light-purple",
+    "database CPU": "blue",
+    "storage": "#8E8E8E",
+}
+BOUNDS = {"limit": "#C4162A", "recommended": "#8E8E8E"}
+KINDS = {"reads": "blue", "writes": "green"}
 
-OPERATIONS = (
-    *("log_metrics", "log_params", "set_tags", "create_run", "update_run", "delete_run", "edit_experiment"),
-    *("datasets", "logged_models", "registry", "traces", "search_runs", "fetch_runs", "metric_history"),
-    *(
-        "search_experiments",
-        "get_experiment",
-        "run_lookup",
-        "commit",
-        "transaction",
-        "ping",
-        "fk_check",
-        "gc",
-    ),
-    *("catalog", "exporter", "other"),
-)
-WAIT_CLASSES = ("cpu", "data_io", "temp_io", "wal_io", "lock", "lwlock", "client", "ipc", "other")
-PROBES = ("health", "version", "api", "database")
-
-# For series that are named in the panel itself, in their order: none looks like an alarm.
+# For series that have no meaning of their own, in their order: none looks like an alarm.
 PALETTE = (
     "blue",
     "green",
@@ -97,3 +132,17 @@ PALETTE = (
     "light-purple",
     "#C9B458",
 )
+
+# What a series is called that its label alone names, and what is written out.
+LABELS = {
+    "probe": PROBES,
+    "phase": PHASES,
+    "wait_class": WAITS,
+    "operation": OPERATIONS,
+    "table": TABLES,
+    "role": ROLES,
+    "engine": ENGINES,
+    "cause": CAUSES,
+    "worker": {str(slot): colour for slot, colour in enumerate(PALETTE)},
+}
+SERIES = PROBES | WAITS | OPERATIONS | RESOURCES | BOUNDS | KINDS

@@ -182,7 +182,6 @@ LOG = Row(
                     "writes": change("mlflow_db_wal_writes_total"),
                     "syncs": change("mlflow_db_wal_syncs_total"),
                 },
-                named=("writes", "syncs"),
             ),
         ],
         [

@@ -6,7 +6,6 @@ from exporter.pack.dashboards import colours
 from exporter.pack.dashboards.cause import SAMPLED, sessions
 from exporter.pack.dashboards.dashboard import Row
 from exporter.pack.dashboards.panel import Limit, Panel, fixed, graph, limit_line
-from exporter.pack.dashboards.server import ENGINES
 
 # Several exporters may watch one database: each of them sees all of it, so the greatest is meant and not the sum.
 CORES = "max(mlflow_db_cpu_cores)"
@@ -44,7 +43,6 @@ LOAD = Row(
                     unit_="short",
                     stacked=True,
                     legend="side",
-                    named=colours.WAIT_CLASSES,
                     overrides=[limit_line("cores")],
                     width=12,
                     height=9,
@@ -60,7 +58,6 @@ LOAD = Row(
                     unit_="short",
                     stacked=True,
                     legend="side",
-                    named=colours.OPERATIONS,
                     overrides=[limit_line("cores")],
                     width=12,
                     height=9,
@@ -156,7 +153,6 @@ CONNECTIONS = Row(
                 unit_="percentunit",
                 limit=Limit("MlflowConnectionsNearLimit"),
                 at_least=1,
-                named=("server", "role", "database"),
             ),
         ],
         [
@@ -171,7 +167,7 @@ CONNECTIONS = Row(
                         "limit": ROOM,
                     },
                     stacked=True,
-                    overrides=[*(fixed(name, colour) for name, colour in ENGINES.items()), limit_line()],
+                    overrides=[limit_line()],
                 )
             ),
             graph(

@@ -6,35 +6,15 @@ from exporter.pack.dashboards import colours
 from exporter.pack.dashboards.dashboard import Row
 from exporter.pack.dashboards.panel import (
     Column,
-    Json,
     Limit,
     Panel,
     above,
-    fixed,
     graph,
     limit_line,
     table,
 )
 
 # What one kind of work fills: runs and what is logged to them in greens, experiments blue, traces in purples.
-TABLES_COLOURS = {
-    "metrics": "green",
-    "latest_metrics": "light-green",
-    "params": "#C9B458",
-    "tags": "#A0C75B",
-    "runs": "dark-green",
-    "inputs": "super-light-green",
-    "experiments": "blue",
-    "logged_models": "light-blue",
-    "model_versions": "dark-blue",
-    "spans": "purple",
-    "trace_info": "light-purple",
-    "trace_tags": "super-light-purple",
-    "trace_request_metadata": "dark-purple",
-    "assessments": "#8E8E8E",
-    "all smaller": "#6E6E6E",
-}
-
 # Dead rows against those at which autovacuum is due, as MlflowAutovacuumBehind has it: a small table costs nothing.
 DUE = """
     max by (table) (
@@ -72,14 +52,12 @@ def by_table(
 
     `otherwise` is what the query says where there is none of them.
     """
-    overrides: list[Json] = [fixed(name, colour) for name, colour in TABLES_COLOURS.items()]
     return graph(
         title,
         text,
         {"{{table}}": f"topk(5, {query}{'' if zeros else ' > 0'}){otherwise}"},
         limit=limit,
         at_least=at_least,
-        overrides=overrides,
         unit_=unit,
     )
 

@@ -162,9 +162,13 @@ def rank() -> str:
 
 def board() -> Panel:
     nearest = f"topk by ({EACH}) (1, mlflow:pressure:ratio)"
+    # A cause with findings only has no pressure to tell of.
+    findings = f'topk by ({EACH}) (1, ALERTS{{alertstate="firing", severity="info"}})'
     pressure = f"""
         (
-             {nearest} * ignoring (evidence, value) group_left (evidence) ({evidence()})
+             ({nearest} < 0.5) * on ({EACH}) group_left (evidence)
+             label_replace({findings}, "evidence", "$1", "alertname", "(.*)")
+          or on ({EACH}) {nearest} * ignoring (evidence, value) group_left (evidence) ({evidence()})
           or on ({EACH}) {nearest}
         )"""
     shown = f" and on ({EACH}) {rank()}"
@@ -219,7 +223,6 @@ def path() -> Panel:
             for name in colours.PROBES
         },
         unit_="s",
-        named=colours.PROBES,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
 from exporter.pack.dashboards import colours, limits
@@ -19,6 +20,9 @@ Json = dict[str, Any]
 Queries = str | Mapping[str, str]
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+# How far an axis goes at least, by unit, or 1: all zeros would be drawn up to 100, and of a ratio to 10,000 %.
+LEAST = {"percentunit": 0.02, "s": 0.001, "bytes": 1024, "Bps": 1024}
 
 
 @dataclass(frozen=True)
@@ -142,12 +146,6 @@ def absent(queries: Any) -> str:
     return f"No data. Collector: {parts}; why: MLflow / Exporter" if parts else "No data"
 
 
-def series_colours(names: Sequence[str]) -> list[Json]:
-    """Return overrides that give the series of these names the colours that they have everywhere, or each another."""
-    spare = iter(colours.PALETTE)
-    return [fixed(name, colours.SERIES.get(name) or next(spare)) for name in names]
-
-
 def fixed(name: str, colour: str, **custom: Any) -> Json:
     """Return the override of one series: its colour, and custom properties such as lineStyle."""
     properties = [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}]
@@ -224,7 +222,7 @@ def graph(
         shown |= {"displayMode": "table", "placement": "right", "calcs": ["lastNotNull", "max"]}
         shown |= {"sortBy": "Last *", "sortDesc": True}
     options = {"legend": shown, "tooltip": {"mode": "multi", "sort": "desc"}}
-    return panel(
+    made = panel(
         "timeseries",
         title,
         text,
@@ -232,15 +230,24 @@ def graph(
         unit_=unit_,
         defaults=defaults,
         options=options,
-        overrides=[*series_colours(named or _legends(queries)), *overrides],
+        overrides=[*_coloured(queries, named), *overrides],
         links=links,
         width=width,
         height=height,
     )
+    if not log and most is None:
+        custom.setdefault("axisSoftMax", LEAST.get(made.json["fieldConfig"]["defaults"]["unit"], 1))
+    return made
 
 
-def _legends(queries: Queries) -> list[str]:
-    return [] if isinstance(queries, str) else [name for name in queries if "{{" not in name]
+def _coloured(queries: Queries, named: Sequence[str]) -> list[Json]:
+    """Return the overrides of all series whose names are known: those written out, and those that a label has."""
+    legends = () if isinstance(queries, str) else queries
+    labels = [colours.LABELS.get(legend.strip("{}"), {}) for legend in legends if legend.startswith("{{")]
+    known = [fixed(name, colour) for label in labels for name, colour in label.items()]
+    written = [*named, *(legend for legend in legends if "{{" not in legend)]
+    spare = cycle(colours.PALETTE)
+    return known + [fixed(name, colours.SERIES.get(name) or next(spare)) for name in written]
 
 
 def stat(

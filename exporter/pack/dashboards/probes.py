@@ -42,14 +42,6 @@ ASKED = {
 OWN = "health|version|api|database"
 
 # In their order: the way, the server, the answer.
-PHASES = {
-    "resolve": "#8E8E8E",
-    "connect": "purple",
-    "tls": "light-purple",
-    "processing": "blue",
-    "transfer": "light-blue",
-}
-
 # What the server said, what nobody said, what the way said, and what the probe's own settings made.
 REASONS = {
     "http_5xx": "red",
@@ -153,7 +145,6 @@ def parts(title: str, text: str, probe: str) -> Panel:
         },
         unit_="s",
         stacked=True,
-        overrides=[fixed(name, colour) for name, colour in PHASES.items()],
     )
 
 

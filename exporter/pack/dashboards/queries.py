@@ -10,7 +10,6 @@ from exporter.pack.dashboards.panel import (
     Limit,
     Panel,
     above,
-    fixed,
     graph,
     limit_line,
     stat,
@@ -24,26 +23,6 @@ OWN = '{operation!~"fk_check|nested"}'
 # For costs in bytes; a Postgres with another size of block is one that somebody has compiled.
 BLOCK = 8192
 # What runs are made of, and in yellows what stands beside them.
-TABLES = {
-    "metrics": "green",
-    "latest_metrics": "light-green",
-    "params": "purple",
-    "tags": "light-purple",
-    "runs": "blue",
-    "experiments": "light-blue",
-    "inputs": "#8E8E8E",
-    "logged_models": "#C9B458",
-    "model_versions": "light-yellow",
-    "trace_info": "yellow",
-    "trace_tags": "semi-dark-yellow",
-    "trace_request_metadata": "dark-yellow",
-    "spans": "#8F9E3B",
-    "assessments": "#B8A878",
-}
-
-TABLE_COLOURS = [fixed(name, colour) for name, colour in TABLES.items()]
-
-
 # What is told by table too; the rest is by operation alone.
 BY_TABLE = ("calls", "seconds", "rows")
 
@@ -110,7 +89,6 @@ def ranked(title: str, text: str, expr: str, unit: str, *, log: bool = False, he
         stacked=not log,
         log=log,
         legend="side",
-        named=colours.OPERATIONS,
         height=height,
     )
     # One column: the others would leave the graph half of the panel.
@@ -310,7 +288,6 @@ def operations() -> list[list[Panel]]:
                 kinds("seconds"),
                 unit_="short",
                 stacked=True,
-                named=("reads", "writes"),
                 width=6,
             ),
             graph(
@@ -319,7 +296,6 @@ def operations() -> list[list[Panel]]:
                 kinds("calls"),
                 unit_="ops",
                 stacked=True,
-                named=("reads", "writes"),
                 width=6,
             ),
         ],
@@ -391,9 +367,9 @@ def indexes() -> list[Panel]:
             "`mlflow-exporter explain` prints the CREATE INDEX.",
             {"{{resource}}": evidence},
             unit_="short",
+            named=tuple(colours.OPERATIONS),
             limit=Limit("MlflowSlowForMissingIndex"),
             at_least=1.5 * others,
-            named=colours.OPERATIONS,
             height=9,
         ),
         graph(
@@ -405,7 +381,6 @@ def indexes() -> list[Panel]:
                 f"and on (table) (sum by (table) ({some}) > 0)"
             },
             unit_="short",
-            overrides=TABLE_COLOURS,
             height=9,
         ),
         table(

@@ -50,24 +50,6 @@ TAILS = {
     ],
 }
 
-ROLES = {
-    "worker": "blue",
-    "supervisor": "green",
-    "parent": "super-light-green",
-    "job_runner": "purple",
-    "consumer": "light-purple",
-    "job": "super-light-purple",
-    "resource_tracker": "#8E8E8E",
-    "other": "#6E6E6E",
-}
-ENGINES = {
-    "tracking": "blue",
-    "registry": "light-blue",
-    "jobs": "purple",
-    "workspaces": "light-purple",
-    "background": "#8E8E8E",
-}
-
 
 def without(one: Panel, text: str) -> Panel:
     """Return the panel with words of its own for the lack of data that is no fault."""
@@ -100,10 +82,6 @@ def exposed(title: str, text: str, query: str, **options: Any) -> Panel:
     made = without(graph(title, text, {"{{tracking_server}}": query}, **options), UNEXPOSED)
     made.json["fieldConfig"]["defaults"]["color"] = {"mode": "shades", "fixedColor": "blue"}
     return made
-
-
-def coloured(names: dict[str, str]) -> list[dict[str, Any]]:
-    return [fixed(name, colour) for name, colour in names.items()]
 
 
 def tiles() -> list[Panel]:
@@ -352,7 +330,6 @@ def cpu() -> list[list[Panel]]:
                 unit_="short",
                 stacked=True,
                 legend="side",
-                overrides=coloured(ROLES),
                 width=14,
             ),
             instances(
@@ -407,7 +384,6 @@ def memory() -> list[list[Panel]]:
                 {"{{role}}": "sum by (role) (mlflow_server_resident_memory_bytes)"},
                 stacked=True,
                 legend="side",
-                overrides=coloured(ROLES),
                 width=14,
             ),
             instances(
@@ -497,7 +473,6 @@ def database() -> list[Panel]:
             },
             stacked=True,
             overrides=[
-                *coloured(ENGINES),
                 limit_line(),
                 fixed("used", "text", fillOpacity=0, lineWidth=2, stacking={"mode": "none", "group": "used"}),
             ],
@@ -539,7 +514,6 @@ def processes() -> list[list[Panel]]:
                 {"{{role}}": "sum by (role) (mlflow_server_processes)"},
                 stacked=True,
                 legend="side",
-                overrides=coloured(ROLES),
                 width=12,
             ),
             graph(
@@ -574,7 +548,10 @@ def processes() -> list[list[Panel]]:
                     "job runners": "sum(1 - max_over_time(mlflow_server_job_runner_alive[2m]))",
                 },
                 limit=Limit("MlflowServerProcessMissing"),
-                overrides=[fixed("workers", ROLES["worker"]), fixed("job runners", ROLES["job_runner"])],
+                overrides=[
+                    fixed("workers", colours.ROLES["worker"]),
+                    fixed("job runners", colours.ROLES["job_runner"]),
+                ],
                 at_least=1,
             ),
             instances(

@@ -18,7 +18,7 @@ from exporter.pack.dashboards.panel import (
     table,
     words,
 )
-from exporter.pack.dashboards.queries import SERVER, TABLE_COLOURS, TABLES, leading
+from exporter.pack.dashboards.queries import SERVER, leading
 
 INTERVAL = "[$__rate_interval]"
 
@@ -145,8 +145,8 @@ def logging() -> list[list[Panel]]:
                 unit_="short",
                 log=True,
                 overrides=[
-                    fixed("points", TABLES["metrics"]),
-                    fixed("parameters", TABLES["params"]),
+                    fixed("points", colours.TABLES["metrics"]),
+                    fixed("parameters", colours.TABLES["params"]),
                     limit_line("two"),
                 ],
             ),
@@ -158,7 +158,7 @@ def logging() -> list[list[Panel]]:
                 unit_="short",
                 limit=Limit("MlflowParamsLoggedOneByOne"),
                 at_least=1.2 * params,
-                overrides=[fixed("parameters", TABLES["params"])],
+                overrides=[fixed("parameters", colours.TABLES["params"])],
             ),
         ],
         [
@@ -169,7 +169,7 @@ def logging() -> list[list[Panel]]:
                 {"logged": POINTS, "inserted": inserted("metrics")},
                 unit_="short",
                 overrides=[
-                    fixed("logged", TABLES["metrics"]),
+                    fixed("logged", colours.TABLES["metrics"]),
                     fixed("inserted", "#8E8E8E", lineStyle={"fill": "dash", "dash": [2, 4]}),
                 ],
             ),
@@ -184,7 +184,7 @@ def logging() -> list[list[Panel]]:
                 unit_="short",
                 limit=Limit("MlflowRunLogsTooOften"),
                 at_least=1.2 * fastest,
-                overrides=[fixed("points", TABLES["metrics"])],
+                overrides=[fixed("points", colours.TABLES["metrics"])],
             ),
             graph(
                 "Searches and charts",
@@ -213,8 +213,8 @@ def runs() -> list[Panel]:
                 "logging": gauge("mlflow_store_logging_runs"),
             },
             overrides=[
-                fixed("running", TABLES["runs"]),
-                fixed("logging", TABLES["metrics"]),
+                fixed("running", colours.TABLES["runs"]),
+                fixed("logging", colours.TABLES["metrics"]),
             ],
         ),
         graph(
@@ -223,7 +223,7 @@ def runs() -> list[Panel]:
             "first point.",
             {"runs": f"60 * {inserted('runs')}"},
             unit_="short",
-            overrides=[fixed("runs", TABLES["runs"])],
+            overrides=[fixed("runs", colours.TABLES["runs"])],
         ),
         graph(
             "Rows written by table",
@@ -238,7 +238,6 @@ def runs() -> list[Panel]:
             },
             unit_="short",
             stacked=True,
-            overrides=TABLE_COLOURS,
         ),
     ]
 
@@ -344,7 +343,6 @@ def growth() -> list[list[Panel]]:
                 {"{{table}}": leading(f"sum by (table) ({bytes_})", at_end, by="table")},
                 unit_="bytes",
                 stacked=True,
-                overrides=TABLE_COLOURS,
             ),
             graph(
                 "Rows of tables",
@@ -352,7 +350,6 @@ def growth() -> list[list[Panel]]:
                 "a million runs on searches need the index of MlflowSearchScansRuns.",
                 {"{{table}}": f"sum by (table) ({ROWS}) > 0"},
                 log=True,
-                overrides=TABLE_COLOURS,
             ),
             graph(
                 "Deleted, not removed",
