@@ -21,7 +21,7 @@ Queries = str | Mapping[str, str]
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
-# How far an axis goes at least, by unit, or 1: all zeros would be drawn up to 100, and of a ratio to 10,000 %.
+# How far an axis goes at least, by unit, or 0.1: all zeros would be drawn up to 100, and of a ratio to 10,000 %.
 LEAST = {"percentunit": 0.02, "s": 0.001, "bytes": 1024, "Bps": 1024}
 
 
@@ -236,7 +236,7 @@ def graph(
         height=height,
     )
     if not log and most is None:
-        custom.setdefault("axisSoftMax", LEAST.get(made.json["fieldConfig"]["defaults"]["unit"], 1))
+        custom.setdefault("axisSoftMax", LEAST.get(made.json["fieldConfig"]["defaults"]["unit"], 0.1))
     return made
 
 
