@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 
-from exporter.pack.dashboards.causes import CAUSES
 from exporter.pack.dashboards.dashboard import Dashboard
-from exporter.pack.dashboards.database import DATABASE
-from exporter.pack.dashboards.monitoring import MONITORING
-from exporter.pack.dashboards.overview import OVERVIEW
-from exporter.pack.dashboards.probes import PROBES
-from exporter.pack.dashboards.queries import QUERIES
-from exporter.pack.dashboards.server import SERVER
-from exporter.pack.dashboards.workload import WORKLOAD
+from exporter.pack.dashboards.pages.causes import CAUSES
+from exporter.pack.dashboards.pages.database import DATABASE
+from exporter.pack.dashboards.pages.exporter import MONITORING
+from exporter.pack.dashboards.pages.overview import OVERVIEW
+from exporter.pack.dashboards.pages.probes import PROBES
+from exporter.pack.dashboards.pages.queries import QUERIES
+from exporter.pack.dashboards.pages.server import SERVER
+from exporter.pack.dashboards.pages.workload import WORKLOAD
 
 DASHBOARDS = (OVERVIEW, CAUSES, SERVER, DATABASE, QUERIES, WORKLOAD, PROBES, MONITORING)
 

@@ -153,6 +153,13 @@ def fixed(name: str, colour: str, **custom: Any) -> Json:
     return {"matcher": {"id": "byName", "options": name}, "properties": properties}
 
 
+def right(name: str, unit_: str, colour: str) -> Json:
+    """Return the override of a series that has another unit, and its axis on the right."""
+    made = fixed(name, colour, axisPlacement="right")
+    made["properties"].append({"id": "unit", "value": unit_})
+    return made
+
+
 def limit_line(name: str = "limit") -> Json:
     """Return the override of a series that is a bound: dashed, without an area."""
     return fixed(

@@ -1,4 +1,4 @@
-"""One cause's row of the dashboard of causes, and the queries that several of them share."""
+"""One cause's row of the dashboard of causes."""
 
 from __future__ import annotations
 
@@ -18,26 +18,6 @@ STATES = {
     4: ("critical", colours.CRITICAL),
     0: ("well", colours.OK),
 }
-
-# Sessions of the database on average, of all that the sampler has seen.
-SAMPLED = "(rate(mlflow_db_load_sampled_seconds_total[$__rate_interval]) > 0.05)"
-
-
-def sessions(by: str, matchers: str = "") -> str:
-    """Return PromQL for the sessions at work on average, by `wait_class` or `operation`, with a condition on either."""
-    name = "mlflow_db_load_operation_seconds_total" if by == "operation" else "mlflow_db_load_seconds_total"
-    chosen = f"{{{matchers}}}" if matchers else ""
-    return (
-        f"max by ({by}) (sum without (database) (rate({name}{chosen}[$__rate_interval]))"
-        f" / ignoring ({by}) group_left () {SAMPLED})"
-    )
-
-
-def median(probe: str, quantile: float = 0.5) -> str:
-    """Return PromQL for a probe's median duration, or another quantile."""
-    buckets = f'rate(mlflow_probe_duration_seconds_bucket{{probe="{probe}"}}[$__rate_interval])'
-    # NaN, which is drawn as nothing, where there was no attempt.
-    return f"histogram_quantile({quantile:g}, sum by (le) ({buckets})) >= 0"
 
 
 def row(slug: str, text: str, *lines: Sequence[Panel]) -> Row:

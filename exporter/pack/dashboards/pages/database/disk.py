@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from exporter.pack.dashboards.cause import SAMPLED
 from exporter.pack.dashboards.dashboard import Row
-from exporter.pack.dashboards.database_load import active
-from exporter.pack.dashboards.panel import Json, Limit, fixed, graph, limit_line
+from exporter.pack.dashboards.pages.database.load import active
+from exporter.pack.dashboards.panel import Limit, fixed, graph, limit_line, right
+from exporter.pack.dashboards.terms import SAMPLED
 
 # The same hue for one process in all panels of I/O, the same shade for one operation.
 IO = {
@@ -23,13 +23,6 @@ IO = {
     "background fsync": "dark-green",
 }
 BACKENDS = {"client": "blue", "autovacuum": "purple", "background": "green"}
-
-
-def right(name: str, unit: str, colour: str) -> Json:
-    """Return the override of a series that has another unit, and its axis on the right."""
-    made = fixed(name, colour, axisPlacement="right")
-    made["properties"].append({"id": "unit", "value": unit})
-    return made
 
 
 def change(name: str, by: str = "") -> str:

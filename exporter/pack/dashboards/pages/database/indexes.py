@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporter.pack.dashboards import colours
 from exporter.pack.dashboards.dashboard import Row
-from exporter.pack.dashboards.database_tables import by_table, change
+from exporter.pack.dashboards.pages.database.tables import by_table, change
 from exporter.pack.dashboards.panel import Column, Panel, above, fixed, graph, stat, table
 
 

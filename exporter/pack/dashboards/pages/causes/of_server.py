@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from exporter.pack.dashboards import colours
-from exporter.pack.dashboards.cause import median, row
+from exporter.pack.dashboards.pages.causes.row import row
 from exporter.pack.dashboards.panel import Limit, graph, limit_line, states
+from exporter.pack.dashboards.terms import median
 
 ATTEMPTS = '(sum(rate(mlflow_probe_attempts_total{probe="api"}[$__rate_interval])) > 0)'
 

@@ -15,14 +15,13 @@ from exporter.pack.dashboards.panel import (
     stat,
     table,
 )
+from exporter.pack.dashboards.terms import SERVER, leading
 
 # One database, whoever reads it: several exporters count the same statements, some since later than others.
-SERVER = "job, tracking_server"
 # The time of checks and of statements inside functions is in the statement around them too.
 OWN = '{operation!~"fk_check|nested"}'
 # For costs in bytes; a Postgres with another size of block is one that somebody has compiled.
 BLOCK = 8192
-# What runs are made of, and in yellows what stands beside them.
 # What is told by table too; the rest is by operation alone.
 BY_TABLE = ("calls", "seconds", "rows")
 
@@ -47,15 +46,6 @@ def summed(what: str) -> str:
 
 def by_operation(what: str) -> str:
     return f"sum by (operation) ({both(what)})"
-
-
-def leading(expr: str, all_: str, part: float = 0.005, by: str = "operation") -> str:
-    """Return the expression for the operations that have at least that part of what `all_` adds up to.
-
-    `all_` is a counter's increase in the time that is shown, as of its end: it is looked at once for all steps, so
-    that a line is there as a whole or not at all. Where all have 0, all are there.
-    """
-    return f"{expr} and on ({by}) (sum by ({by}) ({all_}) >= on () group_left () {part:g} * sum({all_}))"
 
 
 def shown(what: str) -> str:

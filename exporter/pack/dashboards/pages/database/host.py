@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from exporter.pack.dashboards import colours
 from exporter.pack.dashboards.dashboard import Row
-from exporter.pack.dashboards.database_disk import right
-from exporter.pack.dashboards.panel import Limit, Panel, fixed, graph, limit_line
+from exporter.pack.dashboards.panel import Limit, Panel, fixed, graph, limit_line, right
 
 SIZE = "max(mlflow_db_storage_size_bytes)"
 IN_A_DAY = "max(clamp_min(predict_linear(mlflow_db_storage_free_bytes[6h], 86400), 0))"

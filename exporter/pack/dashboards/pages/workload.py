@@ -18,7 +18,7 @@ from exporter.pack.dashboards.panel import (
     table,
     words,
 )
-from exporter.pack.dashboards.queries import SERVER, leading
+from exporter.pack.dashboards.terms import SERVER, leading
 
 INTERVAL = "[$__rate_interval]"
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from exporter.pack.dashboards import colours
-from exporter.pack.dashboards.cause import SAMPLED, sessions
 from exporter.pack.dashboards.dashboard import Row
 from exporter.pack.dashboards.panel import Limit, Panel, fixed, graph, limit_line
+from exporter.pack.dashboards.terms import SAMPLED, sessions
 
 # Several exporters may watch one database: each of them sees all of it, so the greatest is meant and not the sum.
 CORES = "max(mlflow_db_cpu_cores)"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from exporter.pack.dashboards.cause import SAMPLED, row, sessions
+from exporter.pack.dashboards.pages.causes.row import row
 from exporter.pack.dashboards.panel import Column, Limit, graph, limit_line, table
+from exporter.pack.dashboards.terms import SAMPLED, sessions
 
 LOAD = graph(
     "Load by what it waits for",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from exporter.pack.dashboards import colours
-from exporter.pack.dashboards.cause import STATES
-from exporter.pack.dashboards.causes_database import (
+from exporter.pack.dashboards.dashboard import Dashboard, Row
+from exporter.pack.dashboards.pages.causes.of_database import (
     CONNECTIONS,
     DATABASE_CONFIGURATION,
     DATABASE_INDEXES,
     DATABASE_SIZE,
     READ_LOAD,
 )
-from exporter.pack.dashboards.causes_server import (
+from exporter.pack.dashboards.pages.causes.of_server import (
     AVAILABILITY,
     EXPORTER,
     LOGGING_PATTERN,
@@ -20,7 +20,7 @@ from exporter.pack.dashboards.causes_server import (
     SERVER_RESOURCES,
     SQLITE_BACKEND,
 )
-from exporter.pack.dashboards.dashboard import Dashboard, Row
+from exporter.pack.dashboards.pages.causes.row import STATES
 from exporter.pack.dashboards.panel import above, graph, states
 
 FIRING = states(

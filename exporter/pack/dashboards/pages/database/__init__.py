@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from exporter.pack.dashboards import colours
 from exporter.pack.dashboards.dashboard import Dashboard, Row
-from exporter.pack.dashboards.database_disk import CACHE, LOG
-from exporter.pack.dashboards.database_host import HOST
-from exporter.pack.dashboards.database_indexes import INDEXES
-from exporter.pack.dashboards.database_load import CONNECTIONS, LOAD, LOCKS, active
-from exporter.pack.dashboards.database_replication import REPLICATION, SQLITE
-from exporter.pack.dashboards.database_settings import SETTINGS
-from exporter.pack.dashboards.database_tables import TABLES, VACUUM
+from exporter.pack.dashboards.pages.database.disk import CACHE, LOG
+from exporter.pack.dashboards.pages.database.host import HOST
+from exporter.pack.dashboards.pages.database.indexes import INDEXES
+from exporter.pack.dashboards.pages.database.load import CONNECTIONS, LOAD, LOCKS, active
+from exporter.pack.dashboards.pages.database.replication import REPLICATION, SQLITE
+from exporter.pack.dashboards.pages.database.settings import SETTINGS
+from exporter.pack.dashboards.pages.database.tables import TABLES, VACUUM
 from exporter.pack.dashboards.panel import Limit, Panel, above, stat
 
 
