@@ -20,24 +20,12 @@ from exporter.pack.dashboards.pages.causes.of_server import (
     SERVER_RESOURCES,
     SQLITE_BACKEND,
 )
-from exporter.pack.dashboards.pages.causes.row import STATES
-from exporter.pack.dashboards.panel import above, graph, states
+from exporter.pack.dashboards.pages.causes.row import alerts
+from exporter.pack.dashboards.panel import above, graph
 
-FIRING = states(
-    "Alerts over time",
+FIRING = alerts(
     "Every alert that was pending or fired. The one that came first is nearest to the cause; what people were told "
     "may be less, as a cheap explanation silences an expensive one.",
-    {
-        "{{alertname}}": """
-        max by (alertname) (
-             4 * ALERTS{alertstate="firing", severity="critical"}
-          or 3 * ALERTS{alertstate="firing", severity="warning"}
-          or 2 * ALERTS{alertstate="pending", severity=~"critical|warning"}
-          or     ALERTS{alertstate="firing", severity="info"}
-        )"""
-    },
-    STATES,
-    absent_="No alert in this time",
     height=9,
 )
 

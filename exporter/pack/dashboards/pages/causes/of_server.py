@@ -21,7 +21,7 @@ AVAILABILITY = row(
             "Whether each probe's last attempt was answered. /health is green while every call fails. Database well "
             "and "
             "api not: the server or its pools; neither: the database.",
-            {"{{probe}} from {{vantage}}": "min by (probe, vantage) (mlflow_probe_success)"},
+            {"{{probe}} {{vantage}}": "min by (probe, vantage) (mlflow_probe_success)"},
             {1: ("answers", "green"), 0: ("fails", "red")},
         ),
         graph(

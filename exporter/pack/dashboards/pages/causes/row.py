@@ -20,6 +20,27 @@ STATES = {
 }
 
 
+def alerts(text: str, matchers: str = "", width: int = 0, height: int = 8) -> Panel:
+    """Return the states over time of all alerts that match, by their names without the prefix that all share."""
+    of = 'alertstate="{}", severity{}' + matchers
+    worst = f"""
+        max by (alertname) (
+             4 * ALERTS{{{of.format("firing", '="critical"')}}}
+          or 3 * ALERTS{{{of.format("firing", '="warning"')}}}
+          or 2 * ALERTS{{{of.format("pending", '=~"critical|warning"')}}}
+          or     ALERTS{{{of.format("firing", '="info"')}}}
+        )"""
+    return states(
+        "Alerts over time",
+        text,
+        {"{{alert}}": f'label_replace({worst}, "alert", "$1", "alertname", "Mlflow(.+)")'},
+        STATES,
+        absent_="No alert in this time",
+        width=width,
+        height=height,
+    )
+
+
 def row(slug: str, text: str, *lines: Sequence[Panel]) -> Row:
     """Return a cause's row: what it is and what to do, how near its alerts are, their states, and the evidence.
 
@@ -28,42 +49,26 @@ def row(slug: str, text: str, *lines: Sequence[Panel]) -> Row:
     number = next(index for index, one in enumerate(CAUSES, 1) if one.slug == slug)
     title = CAUSES[number - 1].title
     own = [one for one in signals() if one.cause == slug]
-    alerts = dict.fromkeys(one.alert for one in own)
     guide = words(
         title,
         f"{text}\n\n[Runbook: {slug}]({RUNBOOKS}/{slug}.md)",
-        width=8,
+        width=7,
     )
     near = graph(
         "Pressure",
         "How near each signal of this cause is to its alert: at 1 the condition holds and its waiting time begins. "
-        f"Alerts: {', '.join(alerts)}.",
+        f"Alerts: {', '.join(dict.fromkeys(one.alert for one in own))}.",
         {"{{signal}}": f'max by (signal) (mlflow:pressure:ratio{{cause="{slug}"}})'},
         unit_="none",
         at_least=1.2,
         named=list(dict.fromkeys(one.name for one in own)),
         line=above(colours.WARNING, 1),
-        width=8,
+        width=7,
     )
-    alert = 'ALERTS{{alertstate="{state}", cause="{slug}", severity{severity}}}'
-    found = " or ".join(
-        f"{number} * {alert.format(state=state, slug=slug, severity=severity)}"
-        for number, state, severity in (
-            (4, "firing", '="critical"'),
-            (3, "firing", '="warning"'),
-            (2, "pending", '=~"critical|warning"'),
-            (1, "firing", '="info"'),
-        )
-    )
-    over_time = states(
-        "Alerts over time",
+    over_time = alerts(
         "Each alert of this cause while it was pending or fired, findings too. No data means that none was in this "
         "time, which is what you want.",
-        {
-            "{{alert}}": f'label_replace(max by (alertname) ({found}), "alert", "$1", "alertname", "Mlflow(.+)")'
-        },
-        STATES,
-        absent_="No alert of this cause in this time",
-        width=8,
+        f', cause="{slug}"',
+        width=10,
     )
     return Row(f"{number}. {title}  ({slug})", [[guide, near, over_time], *lines], closed=True)
