@@ -119,7 +119,7 @@ def letter(number: int) -> str:
 
 
 def target(ref: str, legend: str, query: str, instant: bool) -> Json:
-    json: Json = {
+    return {
         "refId": ref,
         "datasource": DATASOURCE,
         "expr": selected(query),
@@ -127,9 +127,6 @@ def target(ref: str, legend: str, query: str, instant: bool) -> Json:
         "instant": instant,
         "range": not instant,
     }
-    if instant:
-        json["format"] = "table"
-    return json
 
 
 def described(text: str, queries: Any) -> str:
@@ -267,14 +264,16 @@ def stat(
     maps: Mapping[int, tuple[str, str]] | None = None,
     unit_: str = "",
     decimals: int | None = None,
-    spark: bool = False,
     filled: bool = False,
     absent_: str = "",
     width: int = 0,
     height: int = 4,
     links: Sequence[Json] = (),
 ) -> Panel:
-    """Return one number, or several side by side; `filled` colours the whole tile, `spark` adds its line."""
+    """Return one number, or several side by side, as of the end of the time; `filled` colours the whole tile.
+
+    There is no line of its past: with one the number would be the last that there was, however old.
+    """
     defaults: Json = {"thresholds": thresholds(*steps, base=base), "color": {"mode": "thresholds"}}
     if maps:
         defaults["mappings"] = mapped(maps)
@@ -285,28 +284,25 @@ def stat(
     options = {
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "colorMode": "background_solid" if filled else "value",
-        "graphMode": "area" if spark else "none",
+        "graphMode": "none",
         "justifyMode": "auto",
         "textMode": "auto",
         "wideLayout": True,
         "orientation": "auto",
     }
-    made = panel(
+    return panel(
         "stat",
         title,
         text,
         query,
         unit_=unit_,
+        instant=True,
         defaults=defaults,
         options=options,
         links=links,
         width=width,
         height=height,
     )
-    if not spark:
-        for one in made.json["targets"]:
-            one |= {"instant": True, "range": False}
-    return made
 
 
 def states(
@@ -437,7 +433,7 @@ def table(
     options: Json = {"showHeader": True, "cellHeight": "sm"}
     if sort:
         options["sortBy"] = [{"displayName": sort, "desc": True}]
-    return panel(
+    made = panel(
         "table",
         title,
         text,
@@ -452,6 +448,9 @@ def table(
         width=width,
         height=height,
     )
+    for one in made.json["targets"]:
+        one["format"] = "table"
+    return made
 
 
 def words(title: str, markdown: str, *, width: int = 0, height: int = 8) -> Panel:

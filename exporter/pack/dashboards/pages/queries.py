@@ -98,7 +98,6 @@ def tiles() -> list[Panel]:
             summed("seconds"),
             unit_="short",
             decimals=2,
-            spark=True,
             absent_="unknown",
         ),
         stat(
@@ -107,7 +106,6 @@ def tiles() -> list[Panel]:
             "see Workload.",
             summed("calls"),
             unit_="ops",
-            spark=True,
             absent_="unknown",
         ),
         stat(
@@ -116,7 +114,6 @@ def tiles() -> list[Panel]:
             "below says which do not.",
             f"{summed('seconds')} / {summed('calls')} >= 0",
             unit_="s",
-            spark=True,
             steps=[above(colours.OK, 0), above(colours.NEAR, 0.005), above(colours.WARNING, 0.02)],
             absent_="unknown",
         ),
@@ -127,7 +124,6 @@ def tiles() -> list[Panel]:
             f"sum({counted('read', 'seconds')}) / {summed('seconds')} >= 0",
             unit_="percentunit",
             decimals=0,
-            spark=True,
             absent_="unknown",
         ),
         stat(
@@ -137,7 +133,6 @@ def tiles() -> list[Panel]:
             f"{read} / ({read} + {hit}) >= 0",
             unit_="percentunit",
             decimals=2,
-            spark=True,
             steps=[above(colours.OK, 0), above(colours.NEAR, 0.05)],
             absent_="unknown",
         ),

@@ -109,7 +109,6 @@ def tiles() -> list[Panel]:
             "Requests a second that MLflow itself counts. Needs a server that runs with --expose-prometheus.",
             "sum(mlflow:http_requests:rate5m)",
             unit_="reqps",
-            spark=True,
             absent_="not exposed",
         ),
         stat(
@@ -118,7 +117,6 @@ def tiles() -> list[Panel]:
             "allows.",
             "max(mlflow:http_errors:ratio_rate5m)",
             unit_="percentunit",
-            spark=True,
             steps=[
                 above(colours.OK, 0),
                 above(colours.NEAR, threshold("MlflowApiErrorBudgetBurn")),
@@ -131,7 +129,6 @@ def tiles() -> list[Panel]:
             "Share of the requests that took more than 1 s in 5 minutes, by MLflow's own count. Normal is below 1 %.",
             "max(mlflow:http_slow:ratio_rate5m)",
             unit_="percentunit",
-            spark=True,
             steps=[
                 above(colours.OK, 0),
                 above(colours.NEAR, threshold("MlflowApiLatencyBudgetBurn")),
@@ -146,7 +143,6 @@ def tiles() -> list[Panel]:
             "max(rate(mlflow_server_worker_cpu_seconds_total[$__rate_interval]))",
             unit_="percentunit",
             decimals=0,
-            spark=True,
             steps=[Limit("MlflowServerCpuSaturated").step()],
             base=colours.OK,
         ),
@@ -157,7 +153,6 @@ def tiles() -> list[Panel]:
             "max(mlflow_server_worker_database_connections / mlflow_server_worker_database_pool_capacity)",
             unit_="percentunit",
             decimals=0,
-            spark=True,
             steps=[above(colours.OK, 0), Limit("MlflowConnectionPoolExhausted").step()],
             absent_="no pool",
         ),
@@ -166,7 +161,6 @@ def tiles() -> list[Panel]:
             "Connections that no worker has accepted yet, of the replica with most of them. 0 to 3 are normal under "
             "any load: MlflowServerRequestsQueueing.",
             "max(mlflow_server_accept_queue_length)",
-            spark=True,
             steps=[Limit("MlflowServerRequestsQueueing").step()],
             base=colours.OK,
         ),

@@ -66,7 +66,6 @@ def tiles() -> list[Panel]:
             "database a day.",
             inserted("metrics"),
             unit_="short",
-            spark=True,
             absent_="unknown",
         ),
         stat(
@@ -75,7 +74,6 @@ def tiles() -> list[Panel]:
             "MlflowPointsLoggedOneByOne.",
             each_call("mlflow_store_points_logged_total", "mlflow_store_log_calls_total"),
             unit_="short",
-            spark=True,
             steps=[above(colours.NEAR, 0), above(colours.OK, FEW)],
             absent_="unknown",
         ),
@@ -84,7 +82,6 @@ def tiles() -> list[Panel]:
             "Calls a second that log metrics. A worker answers about 80, each takes 12 ms of its CPU.",
             CALLS,
             unit_="reqps",
-            spark=True,
             absent_="unknown",
         ),
         stat(
@@ -93,7 +90,6 @@ def tiles() -> list[Panel]:
             "500 ms of CPU.",
             called("search_runs", "runs"),
             unit_="reqps",
-            spark=True,
             absent_="unknown",
         ),
         stat(
@@ -102,7 +98,6 @@ def tiles() -> list[Panel]:
             f"60 * {inserted('runs')}",
             unit_="short",
             decimals=1,
-            spark=True,
             absent_="unknown",
         ),
         stat(
@@ -110,7 +105,6 @@ def tiles() -> list[Panel]:
             "Runs that logged a metric in the last 10 minutes, read every 5 minutes. None while points are logged: "
             "short runs, or ones that are not RUNNING.",
             gauge("mlflow_store_logging_runs"),
-            spark=True,
             absent_="unknown",
         ),
     ]

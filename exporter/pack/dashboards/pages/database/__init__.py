@@ -56,7 +56,6 @@ def tiles() -> list[Panel]:
             "Bytes of MLflow's whole database. A jump is a job that logs far more than others, or indexes that were "
             "made; the tables below say which.",
             "max(mlflow_db_size_bytes)",
-            spark=True,
             absent_="no data",
         ),
         stat(
@@ -66,7 +65,6 @@ def tiles() -> list[Panel]:
             "max(mlflow_db_connections_used / (mlflow_db_connections_limit - mlflow_db_connections_reserved))",
             unit_="percentunit",
             decimals=0,
-            spark=True,
             steps=[above(colours.OK, 0), Limit("MlflowConnectionsNearLimit").step()],
             absent_="no data",
         ),
@@ -77,7 +75,6 @@ def tiles() -> list[Panel]:
             active('wait_class!="client"'),
             unit_="short",
             decimals=2,
-            spark=True,
             absent_="no data",
         ),
         stat(
@@ -89,7 +86,6 @@ def tiles() -> list[Panel]:
             "[$__rate_interval]) + rate(mlflow_db_blocks_read_total[$__rate_interval]) > 0))",
             unit_="percentunit",
             decimals=1,
-            spark=True,
             absent_="no data",
         ),
         stat(
