@@ -279,8 +279,9 @@ def stat(
         defaults["mappings"] = mapped(maps)
     if decimals is not None:
         defaults["decimals"] = decimals
-    if absent_:
-        defaults["noValue"] = absent_
+    # Longer texts are drawn too small to read in a tile, so that whose data it would be stands in the description.
+    defaults["noValue"] = absent_ or "no data"
+    text = f"{text}\n\n{absent([query] if isinstance(query, str) else query.values())}."
     options = {
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "colorMode": "background_solid" if filled else "value",

@@ -54,7 +54,6 @@ def tiles() -> list[Panel]:
             maps=up,
             filled=True,
             base=colours.UNKNOWN,
-            absent_="no data",
             unit_="short",
             width=3,
         ),
@@ -66,7 +65,6 @@ def tiles() -> list[Panel]:
             maps={0: ("FAILS", colours.CRITICAL), 1: ("OK", colours.OK)},
             filled=True,
             base=colours.UNKNOWN,
-            absent_="no data",
             unit_="short",
             width=3,
         ),
@@ -77,7 +75,6 @@ def tiles() -> list[Panel]:
             maps=up,
             filled=True,
             base=colours.UNKNOWN,
-            absent_="no data",
             unit_="short",
             width=3,
         ),
@@ -88,6 +85,7 @@ def tiles() -> list[Panel]:
             'histogram_quantile(0.5, sum by (le) (rate(mlflow_probe_duration_seconds_bucket{probe="api"}'
             "[$__rate_interval]))) >= 0",
             unit_="s",
+            absent_="no answer",
             steps=[above(colours.WARNING, 1)],
             base=colours.OK,
             width=3,
@@ -95,8 +93,7 @@ def tiles() -> list[Panel]:
         stat(
             "Requests",
             "Requests a second that MLflow itself counts, where the server runs with --expose-prometheus. What is "
-            "normal is "
-            "what it was last week at this time.",
+            "normal is what it was last week at this time.",
             "sum(mlflow:http_requests:rate5m)",
             unit_="reqps",
             absent_="not exposed",
@@ -116,8 +113,7 @@ def tiles() -> list[Panel]:
         stat(
             "POST, p95",
             "95 of 100 POST requests, which log and search, took less, by MLflow's own count. What is normal is what "
-            "it "
-            "was last week; when it rises and the API's median does not, look at Queries.",
+            "it was last week; when it rises and the API's median does not, look at Queries.",
             'max(mlflow:http_request_seconds:p95_rate5m{method="POST"})',
             unit_="s",
             absent_="not exposed",

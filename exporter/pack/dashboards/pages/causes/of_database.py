@@ -225,8 +225,7 @@ CONNECTIONS = row(
         graph(
             "Connections",
             "Sessions of all databases of this Postgres, and how many it takes without the reserved ones. Normal is "
-            "below "
-            "half.",
+            "below half.",
             {
                 "used": "max(mlflow_db_connections_used)",
                 "limit": "max(mlflow_db_connections_limit - mlflow_db_connections_reserved)",

@@ -19,8 +19,7 @@ AVAILABILITY = row(
         states(
             "Who answers",
             "Whether each probe's last attempt was answered. /health is green while every call fails. Database well "
-            "and "
-            "api not: the server or its pools; neither: the database.",
+            "and api not: the server or its pools; neither: the database.",
             {"{{probe}} {{vantage}}": "min by (probe, vantage) (mlflow_probe_success)"},
             {1: ("answers", "green"), 0: ("fails", "red")},
         ),
@@ -38,8 +37,7 @@ AVAILABILITY = row(
         graph(
             "Requests that fail",
             "Share of all requests that failed, by MLflow's own count, where it runs with --expose-prometheus: 5xx, "
-            "and "
-            "400 that came slowly. Normal is 0.",
+            "and 400 that came slowly. Normal is 0.",
             {"5 min": "max(mlflow:http_errors:ratio_rate5m)", "1 h": "max(mlflow:http_errors:ratio_rate1h)"},
             unit_="percentunit",
         ),
@@ -198,8 +196,7 @@ NETWORK_LATENCY = row(
         graph(
             "From the clients",
             "What connecting takes a probe at another vantage than the server's, or its wait for /health. Empty "
-            "without "
-            "such a probe (`probes.vantage`).",
+            "without such a probe (`probes.vantage`).",
             {"{{path}} {{phase}}": "max by (path, phase) (mlflow:path_phase_seconds:mean5m)"},
             unit_="s",
             limit=Limit("MlflowClientNetworkSlow"),

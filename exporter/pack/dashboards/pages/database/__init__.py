@@ -25,7 +25,6 @@ def version() -> Panel:
             "{{version}} {{role}}": "max by (version, role) (mlflow_db_info)"
             ' or label_replace(max(mlflow_server_info{backend="sqlite"}), "version", "SQLite", "", "")'
         },
-        absent_="no data",
     )
     one.json["options"]["textMode"] = "name"
     return one
@@ -49,14 +48,12 @@ def tiles() -> list[Panel]:
             "time() - max(mlflow_db_start_timestamp_seconds)",
             unit_="s",
             steps=[above(colours.NEAR, 0), above(colours.NONE, 600)],
-            absent_="no data",
         ),
         stat(
             "Size",
             "Bytes of MLflow's whole database. A jump is a job that logs far more than others, or indexes that were "
             "made; the tables below say which.",
             "max(mlflow_db_size_bytes)",
-            absent_="no data",
         ),
         stat(
             "Connections",
@@ -66,7 +63,6 @@ def tiles() -> list[Panel]:
             unit_="percentunit",
             decimals=0,
             steps=[above(colours.OK, 0), Limit("MlflowConnectionsNearLimit").step()],
-            absent_="no data",
         ),
         stat(
             "Load",
@@ -75,7 +71,6 @@ def tiles() -> list[Panel]:
             active('wait_class!="client"'),
             unit_="short",
             decimals=2,
-            absent_="no data",
         ),
         stat(
             "Cache hits",
@@ -86,7 +81,6 @@ def tiles() -> list[Panel]:
             "[$__rate_interval]) + rate(mlflow_db_blocks_read_total[$__rate_interval]) > 0))",
             unit_="percentunit",
             decimals=1,
-            absent_="no data",
         ),
         stat(
             "Restart due",
@@ -94,7 +88,6 @@ def tiles() -> list[Panel]:
             "force, and the next restart brings a surprise.",
             "max(mlflow_db_settings_pending_restart)",
             steps=[above(colours.OK, 0), above(colours.NEAR, 1)],
-            absent_="no data",
         ),
     ]
 

@@ -39,8 +39,7 @@ REPLICATION = Row(
             stat(
                 "Slots",
                 "Replication slots, for each of which the log of changes is kept until it is read. Normal is one for "
-                "each "
-                "replica.",
+                "each replica.",
                 "max(mlflow_db_replication_slots)",
             ),
             stat(
