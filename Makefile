@@ -44,7 +44,7 @@ integration: tools
 	@$(BIN)/pytest -q --durations=10 -n 3 --dist loadfile -m 'integration and not pack'
 
 demo: tools
-	@exec $(BIN)/python -m tests.lab $(MINUTES) $(if $(FAULT),--fault $(FAULT))
+	@exec $(BIN)/python -m tests.lab $(MINUTES) $(if $(FAULT),--fault '$(FAULT)')
 
 # What the dashboards show of each fault is asked of the series that were kept of it.
 faults: tools

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import difflib
 import importlib
 import json
 import re
@@ -48,7 +49,11 @@ def chosen(only: Sequence[str], ci: bool) -> list[Fault]:
     faults = [fault for fault in known() if fault.ci or not ci]
     for name in only:
         if not any(name in (fault.cause, str(fault)) for fault in faults):
-            sys.exit(f"no fault {name}; there are: {', '.join(map(str, faults))}")
+            near = difflib.get_close_matches(
+                name, {str(one) for one in faults} | {one.cause for one in faults}, 1
+            )
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            sys.exit("\n  ".join([f"there is no fault {name!r}{hint} There are:", *map(str, faults)]))
     return [fault for fault in faults if not only or {fault.cause, str(fault)} & set(only)]
 
 

@@ -7,6 +7,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from exporter.pack.formats import addressed
 from tests.faults import Fault, Lab
 from tests.faults.trial import firing, within
 from tests.lab.cgroup import NotMadeError
@@ -52,22 +53,28 @@ def _show(fault: Fault, lab: Lab, say: Callable[[str], None]) -> int:
         for one in lab.receiver.deliveries(began):
             if (one.firing, one.key) not in told:
                 told.add((one.firing, one.key))
-                for line in lines(one):
+                for line in lines(one, f"{lab.exporter.url}/runbooks"):
                     say(line)
         return {dict(key)["alertname"] for firing, key in told if firing}
 
     say(f"MLflow {lab.mlflow.url}   exporter {lab.exporter.url}")
     say(f"Prometheus {lab.prometheus.url}   Alertmanager {lab.alertmanager.url}")
-    say(f"Alerts see time pass {FACTOR:g} times as fast here: what takes them 5 minutes takes 30 seconds.")
+    say(
+        f"Alerts see time pass {FACTOR:g} times as fast here: what takes them 5 minutes takes 30 seconds, and a\n"
+        "       restart looks that much longer."
+    )
     healthy(lab)
     time.sleep(QUIET)
-    say(f"All is well. Now the cause happens: {fault}")
+    say(f"All is well. Now the cause happens: {fault}. What people are told of it comes within minutes.")
     began = time.monotonic()
     fault.make(lab)
     if not within(lambda: fault.delivers <= printed(), fault.within):
         say(f"not delivered within {fault.within:g} s: {', '.join(sorted(fault.delivers))}")
         return 1
-    say("The runbook's fix is applied.")
+    _look_around(lab, say)
+    say(
+        f"The runbook's fix is applied: {fault.fix.__name__.replace('_', ' ')}. The alerts end minutes later."
+    )
     fault.fix(lab)
     if not within(lambda: bool(printed()) and not firing(lab), fault.within):
         say(f"still firing: {', '.join(sorted(firing(lab)))}")
@@ -76,14 +83,25 @@ def _show(fault: Fault, lab: Lab, say: Callable[[str], None]) -> int:
     return 0
 
 
-def lines(one: Delivery) -> Iterable[str]:
-    """Yield a notification as a person reads it."""
+def _look_around(lab: Lab, say: Callable[[str], None]) -> None:
+    """Leave the fault there until Enter, where somebody sits before it, and say how to look at it meanwhile."""
+    if not sys.stdin.isatty():
+        return
+    say("The fault stays until you press Enter. Meanwhile, in another terminal:")
+    print(f"       {sys.executable} -m exporter explain --server.port {lab.mlflow.port}")
+    if not lab.needs.sqlite:
+        print(f"       psql '{lab.postgres.dsn('postgres', 'mlflow')}'")
+    sys.stdin.readline()
+
+
+def lines(one: Delivery, runbooks: str) -> Iterable[str]:
+    """Yield a notification as a person reads it, its link to where these runbooks are."""
     if not one.firing:
         yield f"RESOLVED {one.alert}"
         return
     yield f"{one.labels.get('severity', '').upper()} {one.alert}: {one.annotations.get('summary', '')}"
     for name in TEXTS:
-        text = " ".join(one.annotations.get(name, "").split())
+        text = addressed(" ".join(one.annotations.get(name, "").split()), runbooks, "")
         yield from textwrap.wrap(
             text,
             100,

@@ -18,6 +18,7 @@ import requests
 import yaml
 
 from tests.lab.load import Load
+from tests.lab.needs import HEALTHY
 from tests.lab.process import Server, ServerError, is_free
 from tests.lab.screen import Reading, line, screen
 from tests.lab.servers import Alertmanager, Exporter, MlflowServer, Postgres, Prometheus
@@ -48,6 +49,15 @@ class Demo:
             f"MLflow {self.mlflow.url}   exporter {self.exporter.url}\n"
             f"Prometheus {self.prometheus.url}   Alertmanager {self.alertmanager.url}\n"
         )
+
+    def alerts(self) -> str:
+        """Say which alerts fire, findings too."""
+        found = self.prometheus.get("/api/v1/alerts").json()["data"]["alerts"]
+        firing = {
+            one["labels"]["alertname"]: one["labels"]["severity"] for one in found if one["state"] == "firing"
+        }
+        names = [f"{name} ({severity})" for name, severity in sorted(firing.items()) if name != "Watchdog"]
+        return ", ".join(names) or "none"
 
     def faults(self) -> Iterator[str]:
         """Say what is not as it should be at the end; nothing when all is well."""
@@ -117,7 +127,7 @@ def start(stack: ExitStack) -> Demo:
     alone = not others_run()
     if not alone:
         note("another tracking server runs here: the exporter is told the port of the demo's")
-    postgres = enter(Postgres(MAJOR))
+    postgres = enter(Postgres(MAJOR, HEALTHY))
     mlflow = enter(MlflowServer(postgres.create_mlflow(), workers=4, jobs=True))
     port = EXPORTER_PORT if is_free(EXPORTER_PORT) else 0
     exporter = enter(Exporter([] if alone else ["--server.port", str(mlflow.port)], port=port))
@@ -149,9 +159,9 @@ def watch(demo: Demo, minutes: float) -> None:
             now, before, minute = readings[-1], readings[-2 if len(readings) > 1 else -1], _minute(readings)
             if terminal:
                 text = "\n".join(screen(now, before, minute))
-                print(f"\033[H\033[2J{header}{text}\n\nCtrl-C ends", flush=True)
+                print(f"\033[H\033[2J{header}{text}\n\nalerts {demo.alerts()}\n\nCtrl-C ends", flush=True)
             else:
-                print(line(now, before, minute), flush=True)
+                print(f"{line(now, before, minute)}  alerts {demo.alerts()}", flush=True)
         time.sleep(min(2.0 if terminal else 10.0, left))
 
 

@@ -76,7 +76,6 @@ TABLES = {  # as what writes them
     "trace_request_metadata": "#6E7A2D",
     "spans": "purple",
     "assessments": "light-purple",
-    "all smaller": "#6E6E6E",
 }
 ROLES = {  # of the server's processes
     "worker": "blue",
