@@ -20,6 +20,7 @@ COMMANDS = {
     "explain": "what MLflow's slowest SELECTs read, which index would help, who writes",
     "grants": "print the SQL for a database role with the fewest rights",
     "pack": "write alerts and dashboards as files for Prometheus, Alertmanager and Grafana",
+    "systemd": "print a hardened unit for systemd, with this installation's path",
     "reference": "write METRICS.md: every metric and every setting",
 }
 
@@ -104,6 +105,10 @@ def _printed(options: argparse.Namespace) -> str:
             from exporter.reports.grants import grants  # noqa: PLC0415
 
             return grants(options.role, options.database, options.schema, options.service, options.plans)
+        case "systemd":
+            from exporter.systemd import unit  # noqa: PLC0415
+
+            return unit(options.user)
     return ""
 
 
@@ -193,7 +198,23 @@ def _add_grants(command: argparse.ArgumentParser) -> None:
     )
 
 
-ADDS = {"grants": _add_grants, "pack": _add_pack}
+def _add_systemd(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--user",
+        type=_user,
+        default="mlflow",
+        metavar="NAME",
+        help="the tracking server's own user (default mlflow)",
+    )
+
+
+ADDS = {"grants": _add_grants, "pack": _add_pack, "systemd": _add_systemd}
+
+
+def _user(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]+", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a user: write its name, or its number")
+    return text
 
 
 def _identifier(text: str) -> str:
