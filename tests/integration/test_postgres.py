@@ -466,6 +466,6 @@ def test_remedies_are_exact(database: tuple[Postgres, str]) -> None:
     try:
         with lane_to(server.dsn("exporter", name)) as lane:
             remedy = read(lane).outcomes["database"].remedy
-            assert remedy.startswith("ALTER ROLE exporter CONNECTION LIMIT …;  -- 4 more")
+            assert remedy.startswith('ALTER ROLE "exporter" CONNECTION LIMIT …;  -- 4 more')
     finally:
         server.execute("ALTER ROLE exporter CONNECTION LIMIT -1")
