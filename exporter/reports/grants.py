@@ -42,8 +42,9 @@ SERVICES = {
     "cloudsql": Service(
         "`postgres`, who has cloudsqlsuperuser",
         "On the primary; a read replica gets the extension from there.",
-        "IAM instead of a password: let Cloud SQL create the user, which can then log in, and leave CREATE ROLE out. "
-        "database.password_command gives the token at each connect.",
+        "IAM instead of a password: add the IAM user to the instance, which makes a role that can log in, and leave "
+        "CREATE ROLE out; let database.password_command run `gcloud sql generate-login-token`, which the exporter "
+        "does at each connect.",
     ),
     "azure": Service(
         "the server's admin, who has azure_pg_admin",

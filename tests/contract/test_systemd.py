@@ -77,7 +77,11 @@ def test_it_comes_up_before_what_it_watches_and_always_again() -> None:
 
 def test_the_settings_that_its_comments_name_exist() -> None:
     named = set(re.findall(r"MLFLOW_EXPORTER_\w+", unit("mlflow")))
-    assert named == {"MLFLOW_EXPORTER_DATABASE_DSN_FILE", "MLFLOW_EXPORTER_SERVER_PORT"}
+    assert named == {
+        "MLFLOW_EXPORTER_CONFIG",
+        "MLFLOW_EXPORTER_DATABASE_DSN_FILE",
+        "MLFLOW_EXPORTER_SERVER_PORT",
+    }
     with pytest.raises(SettingsError) as refused:  # each for its value, none as unknown
         load(None, dict.fromkeys(named, "/"), {}, NAMES)
     assert len(refused.value.faults) == len(named)
