@@ -60,7 +60,7 @@ def test_each_command_of_the_readme_is_run_or_has_its_reason() -> None:
 
 def test_the_commands_run(tmp_path: Path, postgres: Callable[[int], Postgres]) -> None:
     server = postgres(15)
-    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)  # what /etc/ is here
     # pip's index and certificates are settings of this machine; the exporter's are ours.
     environment = {
         name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")
