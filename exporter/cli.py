@@ -18,7 +18,9 @@ COMMANDS = {
     "once": "print two scrapes, for a bug report",
     "check": "validate the settings, show the plan and what is missing",
     "explain": "what MLflow's slowest SELECTs read, which index would help, who writes",
+    "grants": "print the SQL for a database role with the fewest rights",
     "pack": "write alerts and dashboards as files for Prometheus, Alertmanager and Grafana",
+    "systemd": "print a hardened unit for systemd, with this installation's path",
     "reference": "write METRICS.md: every metric and every setting",
 }
 
@@ -28,6 +30,7 @@ EXAMPLES = """examples:
   mlflow-exporter check                        what is found, what will be read, which GRANT is missing
   mlflow-exporter once --for 30s > report.txt  two scrapes 30 s apart
   mlflow-exporter explain --for 2m             slow queries, missing indexes, top writers, under the usual load
+  mlflow-exporter grants --role watcher        SQL for a role that can only look
   mlflow-exporter pack /etc/mlflow-alerts      rules, routes, message templates, dashboards
   MLFLOW_EXPORTER_DATABASE_DSN_FILE=/run/secrets/dsn mlflow-exporter --collectors database,connections
 """
@@ -59,6 +62,9 @@ def _run(options: argparse.Namespace) -> int:
         reference.write(options.file, reference.reference())
         if options.schema:
             reference.write(options.schema, reference.settings_schema())
+        return 0
+    if printed := _printed(options):
+        sys.stdout.write(printed)
         return 0
     if options.command == "pack":
         from exporter.pack.command import pack  # noqa: PLC0415
@@ -92,6 +98,20 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _printed(options: argparse.Namespace) -> str:
+    """Return what a command prints that only knows its own options; empty for the others."""
+    match options.command:
+        case "grants":
+            from exporter.reports.grants import grants  # noqa: PLC0415
+
+            return grants(options.role, options.database, options.schema, options.service, options.plans)
+        case "systemd":
+            from exporter.systemd import unit  # noqa: PLC0415
+
+            return unit(options.user)
+    return ""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mlflow-exporter",
@@ -115,8 +135,8 @@ def _parser() -> argparse.ArgumentParser:
                 "--schema", type=Path, help="also write the JSON schema of the settings file there"
             )
             continue
-        if name == "pack":
-            _add_pack(command)
+        if name in ADDS:
+            ADDS[name](command)
             continue
         command.add_argument("--config", type=Path, metavar="FILE", help="settings file, YAML")
         if name == "explain":
@@ -152,6 +172,58 @@ def _add_pack(command: argparse.ArgumentParser) -> None:
         metavar="BASE",
         help="Grafana's own, for links to its boards",
     )
+
+
+def _add_grants(command: argparse.ArgumentParser) -> None:
+    for option, default, what in (
+        ("--role", "exporter", "the exporter's own role"),
+        ("--database", "mlflow", "MLflow's database"),
+        ("--schema", "public", "the schema of MLflow's tables"),
+    ):
+        command.add_argument(
+            option, type=_identifier, default=default, metavar="NAME", help=f"{what} (default {default})"
+        )
+    command.add_argument(
+        "--for",
+        dest="service",
+        choices=("postgres", "rds", "cloudsql", "azure"),
+        default="postgres",
+        help="who runs Postgres (default postgres: you)",
+    )
+    command.add_argument(
+        "--without-plans",
+        dest="plans",
+        action="store_false",
+        help="columns, not whole tables: values of parameters stay closed, MLflow's slow SELECTs unexplained",
+    )
+
+
+def _add_systemd(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--user",
+        type=_user,
+        default="mlflow",
+        metavar="NAME",
+        help="the tracking server's own user (default mlflow)",
+    )
+
+
+ADDS = {"grants": _add_grants, "pack": _add_pack, "systemd": _add_systemd}
+
+
+def _user(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]+", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a user: write its name, or its number")
+    return text
+
+
+def _identifier(text: str) -> str:
+    # Postgres cuts longer ones, so the grants would be somebody else's; a line break would end a comment.
+    if not 1 <= len(text.encode()) <= 63 or not text.isprintable():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a name in Postgres: write 1 to 63 bytes that can be printed"
+        )
+    return text
 
 
 def _base_url(text: str) -> str:

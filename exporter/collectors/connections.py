@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from exporter.collector import Reason, SourceError
 from exporter.metric import Sample, gauge
-from exporter.sources.facts import MONITOR, quoted
+from exporter.rights import MONITOR
+from exporter.sources.facts import quoted
 from exporter.sql import Answers, SqlCollector
 
 

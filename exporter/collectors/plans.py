@@ -8,7 +8,8 @@ from exporter import plans
 from exporter.collector import Collector, Reason, SourceError
 from exporter.metric import Sample, gauge
 from exporter.plans import Scan, Table
-from exporter.sources.facts import MONITOR, Facts, quoted
+from exporter.rights import MONITOR
+from exporter.sources.facts import Facts, quoted
 from exporter.sources.pipeline import Row
 from exporter.sql import Answers
 from exporter.statements import TABLES

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 from exporter.collector import Reason, SourceError
 from exporter.metric import Sample, counter, gauge
-from exporter.sources.facts import MONITOR, quoted
+from exporter.rights import MONITOR
+from exporter.sources.facts import quoted
 from exporter.sources.pipeline import Row
 from exporter.sql import Answers, SqlCollector
 

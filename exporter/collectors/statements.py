@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from exporter.collector import Reason, SourceError
 from exporter.metric import Metric, Sample, counter, gauge
-from exporter.sources.facts import MONITOR, quoted
+from exporter.rights import MONITOR
+from exporter.sources.facts import quoted
 from exporter.sources.pipeline import Row
 from exporter.sql import Answers, SqlCollector
 from exporter.statements import KNOWN, Statement

@@ -14,8 +14,9 @@ from exporter.plans import ADVISED, Scan, Table
 from exporter.reports.terminal import printable
 from exporter.reports.watch import Watch
 from exporter.reports.writers import Writers, writers
+from exporter.rights import MONITOR
 from exporter.schema import audit, catalogue, found
-from exporter.sources.facts import MONITOR, Facts, quoted
+from exporter.sources.facts import Facts, quoted
 from exporter.sources.pipeline import Row
 from exporter.statements.slowest import LIST, Slow, obstacle, since
 

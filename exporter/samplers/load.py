@@ -16,9 +16,9 @@ from exporter import queries
 from exporter.collector import Reason, SourceError
 from exporter.metric import Metric, Sample, counter
 from exporter.outcome import ERRORS, LAST_SUCCESS, SUCCESS, Outcome, Teller
+from exporter.rights import MONITOR
 from exporter.samplers.wait_classes import CLASSES, wait_class
 from exporter.sources.conninfo import Target
-from exporter.sources.facts import MONITOR
 from exporter.sources.pipeline import Limits, Link, Row, Ticket, connect
 from exporter.sources.postgres import SILENCE_SECONDS
 from exporter.statements import KNOWN, classify

@@ -84,7 +84,12 @@ def _unknown_collectors(given: Mapping[str, Given], known: Collection[str] | Non
 
 def _unreadable(where: str, path: Path) -> Iterator[str]:
     # Not opened: a pipe would block, and what can be read only once must be left to who needs it.
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # a directory before it is closed to us
+        yield fault(where, f"'{path}': {error.strerror}", "a file that our user can read")
+        return
+    if not there:
         yield fault(where, f"'{path}', which does not exist", "a file")
     elif path.is_dir():
         yield fault(where, f"'{path}', which is a directory", "a file")

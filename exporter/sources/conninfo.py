@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from exporter.collector import Reason, SourceError
 from exporter.discovery import Backend
 from exporter.secret import Secret
+from exporter.sources.facts import quoted
 
 # A command that hangs (a vault out of reach) must not hang the thread that reads the database.
 COMMAND_SECONDS = 5.0
@@ -89,7 +90,8 @@ class Target:
 
     def exact(self, error: SourceError) -> SourceError:
         """Return an error whose remedy names our role where it says `{role}`."""
-        role = dict(self.options).get("user", "the exporter's role")
+        user = dict(self.options).get("user")
+        role = quoted(user) if user else "the exporter's role"
         return SourceError(error.reason, error.detail, error.remedy.replace("{role}", role))
 
     def conninfo(self) -> bytes:

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from exporter.collector import Reason, SourceError
-
-MONITOR = "GRANT pg_monitor TO {role};"
-EXTENSION = "CREATE EXTENSION pg_stat_statements;  -- once in MLflow's database, as its owner or a superuser"
+from exporter.rights import EXTENSION, GRANTS, MONITOR, filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +76,9 @@ class Facts:
         return text
 
     def exact(self, error: SourceError) -> SourceError:
-        """Return an error whose remedy names our own role where it says `{role}`."""
-        return SourceError(error.reason, error.detail, error.remedy.replace("{role}", quoted(self.role)))
+        """Return an error whose remedy names our own role and MLflow's schema where it says `{role}` and `{store}`."""
+        names = {"role": quoted(self.role), "store": quoted(self.store_schema)}
+        return SourceError(error.reason, error.detail, filled(error.remedy, names))
 
     def remarks(self) -> Iterator[tuple[str, str]]:
         """Give what is no failure and still limits what is seen, each with what mends it (or empty)."""
@@ -129,7 +128,7 @@ class Facts:
             raise SourceError(
                 Reason.UNSUPPORTED,
                 f"role {self.role} is a superuser, and planning may run what MLflow's schema defines",
-                "Give the exporter a role of its own; see Rights in the README.",
+                f"Give the exporter a role of its own: {GRANTS}.",
             )
 
     def _no_usage(self, schema: str) -> SourceError:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 
 from exporter.collector import Reason, SourceError
-from exporter.sources.facts import MONITOR
+from exporter.rights import GRANTS, MONITOR, STORE
 
 UPDATE = "ALTER EXTENSION pg_stat_statements UPDATE;  -- pg_upgrade leaves the old version's columns"
 PRELOAD = (
     "shared_preload_libraries = 'pg_stat_statements'  -- postgresql.conf or parameter group, then restart"
 )
-STORE = "GRANT SELECT ON experiments, runs, metrics, latest_metrics, params, tags, alembic_version TO {role};"
 
 # SQLSTATE, or its class, to a reason; the longest match wins.
 REASONS = {
@@ -40,13 +39,13 @@ def query_error(query: str, sqlstate: str, message: str) -> SourceError:
 
 
 def _remedy(query: str, reason: Reason, sqlstate: str, message: str) -> str:
-    """Return what mends it; `{role}` stands for our role, which the session knows."""
+    """Return what mends it; `{role}` and `{store}` stand for names that the session knows."""
     if query.startswith("statement"):
         if sqlstate in ("55000", "42704"):  # not prerequisite, or its parameters are unknown
             return PRELOAD
         if reason is Reason.UNSUPPORTED:
             return UPDATE
-    if reason is Reason.PERMISSION and query.startswith(("store", "schema")):
+    if reason is Reason.PERMISSION and query.startswith(("store", "schema", "writers")):
         return STORE  # whole, or the next one of these tables would be refused five minutes later
     if reason is Reason.PERMISSION:
         table = re.search(r"(?:table|relation) (\S+)", message)
@@ -65,7 +64,7 @@ CONNECT = (
     (r"password authentication failed|no password supplied|fe_sendauth", Reason.PERMISSION,
      "Set database.password_file or database.dsn to a role and password that may log in."),
     (r"no pg_hba\.conf entry", Reason.PERMISSION, "Add a line for the exporter's host and role to pg_hba.conf."),
-    (r'role ".*" does not exist', Reason.PERMISSION, "CREATE ROLE {role} LOGIN;  -- see Rights in the README"),
+    (r'role ".*" does not exist', Reason.PERMISSION, f"CREATE ROLE {{role}} LOGIN;  -- {GRANTS}"),
     (r'role ".*" is not permitted', Reason.PERMISSION, "ALTER ROLE {role} LOGIN;"),
     (r'database ".*" does not exist', Reason.UNSUPPORTED, "Name MLflow's database in database.dsn."),
     (r'permission denied for database "(.*?)"', Reason.PERMISSION, r'GRANT CONNECT ON DATABASE "\1" TO {role};'),

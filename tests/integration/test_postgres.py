@@ -167,7 +167,7 @@ def test_without_pg_monitor_hidden_sessions_are_unknown_and_what_needs_them_says
             assert value(lane, reading, "mlflow_db_monitor_privilege") == 0.0
             failed = reading.outcomes["transactions"]
             assert failed.reason is Reason.PERMISSION
-            assert failed.remedy == 'GRANT pg_monitor TO "nosy";'
+            assert failed.remedy == 'GRANT pg_read_all_stats TO "nosy";'
     finally:
         server.execute("DROP ROLE nosy")
 
@@ -437,7 +437,10 @@ def test_what_limits_the_answers_without_being_a_failure_is_remarked_once(
             remarks = dict(lane.source.remarks)
     finally:
         server.drop("neighbour")
-    assert remarks["role mlflow sees its own sessions and statements only"] == 'GRANT pg_monitor TO "mlflow";'
+    assert (
+        remarks["role mlflow sees its own sessions and statements only"]
+        == 'GRANT pg_read_all_stats TO "mlflow";'
+    )
     assert remarks["track_io_timing is off, so no I/O time is known"].startswith(
         "ALTER SYSTEM SET track_io_timing = on"
     )
@@ -463,6 +466,6 @@ def test_remedies_are_exact(database: tuple[Postgres, str]) -> None:
     try:
         with lane_to(server.dsn("exporter", name)) as lane:
             remedy = read(lane).outcomes["database"].remedy
-            assert remedy.startswith("ALTER ROLE exporter CONNECTION LIMIT …;  -- 4 more")
+            assert remedy.startswith('ALTER ROLE "exporter" CONNECTION LIMIT …;  -- 4 more')
     finally:
         server.execute("ALTER ROLE exporter CONNECTION LIMIT -1")

@@ -179,7 +179,12 @@ def test_a_role_without_pg_monitor_is_told_what_to_grant_and_still_sees_slots_an
     primary, replica = pair
     caught_up(pair)
     failed = failures(primary.dsn("mlflow", "mlflow"), Standbys(), Replication())
-    assert failed == {"standbys": (Reason.PERMISSION, 'GRANT pg_monitor TO "mlflow";')}
+    assert failed == {
+        "standbys": (
+            Reason.PERMISSION,
+            'GRANT pg_read_all_stats TO "mlflow";',
+        )
+    }
     assert failures(replica.dsn("mlflow", "mlflow"), Standbys(), Replication()) == {}
 
 

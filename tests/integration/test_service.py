@@ -47,7 +47,7 @@ def timed_scrape(exporter: Exporter) -> float:
 def test_version_and_help_name_the_commands() -> None:
     assert command("--version").stdout == f"mlflow-exporter {__version__}\n"
     shown = command("--help").stdout
-    for word in ("serve", "once", "check", "explain", "reference", "examples:"):
+    for word in ("serve", "once", "check", "explain", "grants", "reference", "examples:"):
         assert word in shown
 
 
@@ -99,7 +99,7 @@ def test_check_shows_server_backend_and_missing_right_without_the_password(
         f"uvicorn on http://127.0.0.1:{mlflow.port}, postgresql mlflow@127.0.0.1:{server.port}" in done.stdout
     )
     assert "2 configured" in done.stdout
-    assert 'GRANT pg_monitor TO "looker";' in done.stdout
+    assert 'GRANT pg_read_all_stats TO "looker";' in done.stdout
     for secret in (*PASSWORDS.values(), "looker-Zq85"):
         assert secret not in done.stdout + done.stderr
 

@@ -158,7 +158,7 @@ def test_a_role_without_pg_monitor_is_told_so_and_a_grant_does_not_bring_old_cou
             with pytest.raises(SourceError) as raised:
                 scrape()
             assert raised.value.reason is Reason.PERMISSION
-            assert raised.value.remedy == 'GRANT pg_monitor TO "onlooker";'
+            assert raised.value.remedy == 'GRANT pg_read_all_stats TO "onlooker";'
             for _ in range(100):
                 client.execute(history(1))
             server.execute("grant pg_monitor to onlooker")

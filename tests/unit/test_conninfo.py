@@ -114,3 +114,9 @@ def test_tracebacks_in_the_log_are_redacted() -> None:
             "x", logging.ERROR, "f", 1, "failed", (), (ValueError, error, error.__traceback__)
         )
     assert WORD not in Formatter("%(message)s").format(record)
+
+
+def test_a_remedy_names_the_role_as_postgres_takes_it() -> None:
+    error = SourceError(Reason.PERMISSION, "no", "ALTER ROLE {role} LOGIN;")
+    named = target("postgresql://o%27brien%22x@db/mlflow")
+    assert named.exact(error).remedy == """ALTER ROLE "o'brien""x" LOGIN;"""

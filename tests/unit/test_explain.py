@@ -201,7 +201,7 @@ def test_what_could_not_be_read_is_named_and_the_rest_is_said() -> None:
 
 def test_statements_of_other_roles_that_are_hidden_name_the_grant() -> None:
     watch = Watch(FACTS, BEGAN, 10.0, hidden=7)
-    assert 'GRANT pg_monitor TO "exporter";' in text(report_of(watch))
+    assert 'GRANT pg_read_all_stats TO "exporter";' in text(report_of(watch))
 
 
 def test_nothing_read_is_a_report_too() -> None:

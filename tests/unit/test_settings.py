@@ -212,6 +212,12 @@ def test_a_file_that_we_may_not_read_is_a_fault(monkeypatch: pytest.MonkeyPatch)
     assert "which we may not read" in told
 
 
+def test_a_file_that_cannot_even_be_looked_for_is_a_fault(tmp_path: Path) -> None:
+    # As below a directory that is closed to us, which a test run as root has none of.
+    (told,) = faults(flags={"server.ca_file": str(tmp_path / ("x" * 300))})
+    assert "File name too long, allowed a file that our user can read" in told
+
+
 def test_bytes_that_are_not_utf_8_are_refused() -> None:
     (told,) = faults({"MLFLOW_EXPORTER_SERVER_USER": "a\udcff"})
     assert "not UTF-8" in told

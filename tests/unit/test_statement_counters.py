@@ -372,7 +372,7 @@ def test_a_role_that_sees_no_statement_of_mlflow_is_told_its_grant(scrape: Scrap
     with pytest.raises(SourceError) as raised:
         scrape((20, 3, True, 1, 0.0, 0), (10, None, True, 50, 1.0, 1))
     assert raised.value.reason is Reason.PERMISSION
-    assert raised.value.remedy == 'GRANT pg_monitor TO "exporter";'
+    assert raised.value.remedy == 'GRANT pg_read_all_stats TO "exporter";'
 
 
 def test_a_grant_while_we_run_does_not_bring_old_counts(scrape: Scraper) -> None:

@@ -44,5 +44,6 @@ def test_a_right_that_is_missing_is_granted_with_all_others_at_once(query: str, 
     error = query_error(query, "42501", message)
     assert error.reason is Reason.PERMISSION
     assert error.remedy == (
-        "GRANT SELECT ON experiments, runs, metrics, latest_metrics, params, tags, alembic_version TO {role};"
+        "GRANT SELECT ON {store}.alembic_version, {store}.experiments, {store}.runs, {store}.metrics, "
+        "{store}.latest_metrics, {store}.params, {store}.tags TO {role};"
     )

@@ -1,0 +1,132 @@
+"""What users install: the wheel of this checkout, with its dependencies, in an environment that has nothing else.
+
+On this Python; `make release-check` runs it on each supported one that the machine has.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from exporter import __version__
+from exporter.pack.formats import grafana, prometheus
+from tests.lab.process import free_port, wait_for
+from tests.lab.tools import ROOT
+
+pytestmark = pytest.mark.integration
+
+SUPPORTED = (11, 12, 13)
+
+
+def pythons() -> list[str]:
+    """Return this interpreter, or with RELEASE_PYTHONS=all one of each supported minor version that is here."""
+    if os.environ.get("RELEASE_PYTHONS") != "all":
+        return [sys.executable]
+    found = []
+    for minor in SUPPORTED:
+        managed = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python"))
+        if one := str(managed[-1]) if managed else shutil.which(f"python3.{minor}"):
+            found.append(one)
+    return found
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run([sys.executable, "-m", "pip", *build], check=True, cwd=folder)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module", params=pythons())
+def installed(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of programs of a new environment with the wheel in it."""
+    home = tmp_path_factory.mktemp("clean") / "venv"
+    # Without its own pip, which Debian's Python has in another package: ours installs into it.
+    subprocess.run([request.param, "-m", "venv", "--without-pip", str(home)], check=True)
+    python = str(home / "bin/python")
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    constraints = ["--constraint", str(ROOT / "tests/constraints.txt")]
+    subprocess.run([*pip, "install", "--quiet", *constraints, str(wheel)], check=True, cwd=home)
+    subprocess.run([*pip, "check"], check=True, cwd=home, capture_output=True)
+    return home / "bin"
+
+
+def run(installed: Path, *arguments: str) -> str:
+    """Run the installed program from elsewhere than the checkout."""
+    done = subprocess.run(
+        [installed / "mlflow-exporter", *arguments],
+        cwd=installed,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def environment() -> dict[str, str]:
+    # A database that is not there, so that what runs on this machine does not matter.
+    return {"MLFLOW_EXPORTER_DATABASE_DSN": "postgresql://nobody@127.0.0.1:1/none", "PATH": "/usr/bin:/bin"}
+
+
+def test_the_program_runs_from_its_own_environment(installed: Path) -> None:
+    assert run(installed, "--version") == f"mlflow-exporter {__version__}\n"
+    where = [str(installed / "python"), "-c", "import exporter; print(exporter.__file__)"]
+    module = subprocess.run(where, check=True, capture_output=True, text=True, cwd=installed, env={}).stdout
+    assert module.startswith(str(installed.parent))
+
+
+def test_check_says_what_is_missing_and_is_no_failure(installed: Path) -> None:
+    shown = run(installed, "check")
+    assert shown.startswith("settings   ok\n")
+    assert "source     postgres: unreachable: " in shown
+
+
+def test_the_pack_of_a_wheel_is_that_of_the_checkout(installed: Path, tmp_path: Path) -> None:
+    run(installed, "pack", str(tmp_path / "pack"))
+    files = prometheus() | grafana()
+    assert "dashboards/overview.json" in files
+    assert "rules/connections.yml" in files
+    for path, text in files.items():
+        assert (tmp_path / "pack" / path).read_text(encoding="utf-8") == text, path
+
+
+def test_the_unit_and_the_grants_come_out_of_the_wheel(installed: Path) -> None:
+    assert f"ExecStartPre={installed}/mlflow-exporter check\n" in run(installed, "systemd")
+    assert 'GRANT USAGE ON SCHEMA "public"' in run(installed, "grants")
+
+
+@pytest.fixture
+def address(installed: Path) -> Iterator[str]:
+    listen = f"127.0.0.1:{free_port()}"
+    command = [str(installed / "mlflow-exporter"), "--web.listen", listen]
+    with subprocess.Popen(command, cwd=installed, env=environment(), stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for(lambda: answers(f"http://{listen}/"), "the exporter of the wheel")
+            yield f"http://{listen}"
+        finally:
+            process.terminate()
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def test_it_serves_metrics_and_every_runbook(address: str) -> None:
+    assert "mlflow_exporter_build_info{" in requests.get(f"{address}/metrics", timeout=15).text
+    for runbook in (ROOT / "alerts/runbooks").glob("*.md"):
+        page = requests.get(f"{address}/runbooks/{runbook.stem}", timeout=5)
+        assert (page.status_code, "<h1" in page.text) == (200, True), runbook.stem
