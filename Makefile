@@ -14,6 +14,7 @@ help:
 	@echo 'make test              all of: lint types unit contract lint-pack integration'
 	@echo 'make lint-pack         lint the alerts and run their tests, with promtool and amtool'
 	@echo 'make faults            make every cause happen, write tests/faults/MATRIX.md, ask the dashboards; faults-ci: some'
+	@echo 'make release-check     install the wheel on each Python from 3.11 to 3.13 that is here, and run it'
 	@echo 'make tools             install what these need, inside the checkout; they do it themselves'
 	@echo 'make clean             remove all that was installed or built'
 
@@ -54,6 +55,9 @@ faults: tools
 faults-ci: tools
 	@exec $(BIN)/python -m tests.faults --ci
 
+release-check: .venv/.done
+	@RELEASE_PYTHONS=all $(BIN)/pytest -q tests/integration/test_release.py
+
 venv: .venv/.done
 
 tools: .venv/.done
@@ -87,4 +91,4 @@ tools: .venv/.done
 clean:
 	@rm -rf .venv .venv-mlflow .tools .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 
-.PHONY: help test lint types unit contract lint-pack integration demo faults faults-ci venv tools clean
+.PHONY: help test lint types unit contract lint-pack integration demo faults faults-ci release-check venv tools clean
