@@ -28,6 +28,10 @@ IDLE = 0.02
 NOT_PLANNED = 10
 # With less, sparing all of SQL would not be felt; with more than the second, it is most of the wait.
 LITTLE, MOST = 0.2, 0.5
+# Sessions that wait for a lock, on average: half of one is no queue of short writers.
+BLOCKED = 0.5
+# Of a core: a busiest worker below it keeps nobody waiting.
+QUIET = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,12 @@ def missing(rows: Sequence[Row], schema: str) -> Iterator[str]:
 
 def where(seen: Watch, sql: float | None) -> Where:
     """Compare SQL with what else the server did, and say whether sparing SQL would be felt."""
+    if (waiting := _waiting(seen)) >= BLOCKED:
+        says = (
+            f"{waiting:.1f} sessions wait for a lock on average: that is where the time goes, and an index will "
+            "not help. The runbook connections has the query that says who blocks whom."
+        )
+        return Where(sql, None, None, None, False, says)
     if sql is None:
         return Where(None, None, None, None, True, "Without statistics of statements it cannot be told.")
     if seen.cpu is not None:
@@ -166,6 +176,12 @@ def where(seen: Watch, sql: float | None) -> Where:
     return Where(sql, None, None, share, *_verdict(share, None, 0))
 
 
+def _waiting(seen: Watch) -> float:
+    """Return how many sessions waited for a lock on average; 0 where none could be seen."""
+    counts = [sum(int(str(row["waiting"])) for row in sample) for sample in seen.sessions]
+    return sum(counts) / len(counts) if counts else 0.0
+
+
 def _verdict(share: float | None, busiest: float | None, hosts: int) -> tuple[bool, str]:
     if share is None:
         return (
@@ -178,6 +194,9 @@ def _verdict(share: float | None, busiest: float | None, hosts: int) -> tuple[bo
         " SQL of servers on other machines counts too, so the true share is smaller." if hosts > 1 else ""
     )
     if share < LITTLE:
+        if busiest is not None and busiest < QUIET:
+            says = f"{part}, and the busiest worker uses {busiest:.0%} of a core"
+            return False, f"{says}: nothing is slow for want of either, and an index will not help.{shared}"
         says = f"{part}: an index will not help. The time goes to Python"
         if busiest is not None and busiest > 0.8:
             says += (

@@ -126,6 +126,12 @@ def test_with_the_index_it_says_that_it_is_used_and_what_a_call_takes_now() -> N
             "SQL is 8% of the workers' busy time: an index will not help. The time goes to Python, ",
         ),
         (0.01, 9.9, False, "SQL is less than 1% of the workers' busy time: an index will not help."),
+        (
+            0.1,
+            2.0,
+            False,
+            "SQL is 5% of the workers' busy time, and the busiest worker uses 20% of a core: nothing",
+        ),
         (3.0, 7.0, True, "SQL is 30% of the workers' busy time: an index can spare no more than that."),
         (9.0, 1.0, True, "SQL is 90% of the workers' busy time: that is where the time goes."),
         (0.01, 0.01, True, "MLflow did next to nothing meanwhile"),
@@ -145,7 +151,7 @@ def test_where_an_index_will_not_help_its_statement_says_how_little() -> None:
 def test_without_a_worker_in_sight_open_transactions_tell_and_it_says_at_most() -> None:
     watch = seen(cpu=None)
     sample = {"address": "10.0.0.1", "user": "mlflow", "application": "", "mlflow_db_sessions": 9}
-    watch.sessions = [[sample | {"active": 1, "between_statements": 9}]] * 2
+    watch.sessions = [[sample | {"active": 1, "between_statements": 9, "waiting": 0}]] * 2
     where = report_of(watch).where
     assert where.share == pytest.approx(0.1)
     assert where.says.startswith(
@@ -153,6 +159,18 @@ def test_without_a_worker_in_sight_open_transactions_tell_and_it_says_at_most() 
     )
     watch.sessions = watch.sessions[:0]
     assert report_of(watch).where.share is None
+
+
+def test_sessions_that_wait_for_a_lock_are_where_the_time_goes_whatever_the_statistics_say() -> None:
+    watch = seen(0.0, 0.1)
+    sample = {"address": "socket", "user": "mlflow", "application": "", "mlflow_db_sessions": 3}
+    sample |= {"active": 3, "between_statements": 0, "waiting": 3}
+    watch.sessions = [[sample], [sample | {"waiting": 0}]]
+    where = report_of(watch).where
+    assert where.says.startswith("1.5 sessions wait for a lock on average")
+    assert not where.helps
+    watch.sessions = [[sample], *[[sample | {"waiting": 0}]] * 9]
+    assert "lock" not in report_of(watch).where.says
 
 
 def test_sessions_of_several_machines_are_said_to_share_the_sql() -> None:
@@ -163,6 +181,7 @@ def test_sessions_of_several_machines_are_said_to_share_the_sql() -> None:
         "mlflow_db_sessions": 9,
         "active": 1,
         "between_statements": 9,
+        "waiting": 0,
     }
     watch.sessions = [[sample | {"address": "10.0.0.1"}, sample | {"address": "10.0.0.2"}]]
     assert "servers on other machines" in report_of(watch).where.says
