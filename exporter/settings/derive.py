@@ -45,7 +45,7 @@ def leaves_of(section: type[Struct], prefix: str = "") -> Iterator[Leaf]:
             yield from leaves_of(annotation, path + ".")
         else:
             default = {} if declared.default is msgspec.NODEFAULT else declared.default
-            yield _leaf(path, annotation, default)
+            yield leaf_of(path, annotation, default)
 
 
 S = TypeVar("S", bound=Struct)
@@ -66,7 +66,8 @@ def _is_section(annotation: object) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Struct)
 
 
-def _leaf(path: str, annotation: Any, default: object = None) -> Leaf:
+def leaf_of(path: str, annotation: Any, default: object = None) -> Leaf:
+    """Return the leaf of a key with that annotation."""
     info = inspect.type_info(annotation)
     extra: dict[str, Any] = {}
     description = ""
@@ -89,8 +90,8 @@ def _leaf(path: str, annotation: Any, default: object = None) -> Leaf:
         private=kind is Kind.SECRET or extra.get("private", False),
         choices=choices,
         shell=extra.get("split") == "shell",
-        name=_leaf(path, name[0]) if name else None,
-        element=_leaf(path, element) if element else None,
+        name=leaf_of(path, name[0]) if name else None,
+        element=leaf_of(path, element) if element else None,
     )
 
 

@@ -80,7 +80,8 @@ class _Walk:
         if isinstance(node, ScalarNode) and node.style is None and node.value in NULLS:
             return  # all its keys are commented out
         below = self.names(path)
-        for name, value, where_key in self.entries(node, path, where, "a mapping of keys"):
+        allowed = f"a mapping of {', '.join(below)}" if "." in path else "a mapping of keys"
+        for name, value, where_key in self.entries(node, path, where, allowed):
             child = f"{path}.{name}" if path else name
             if child in self.sections:
                 self.section(value, child, where_key)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.causes import CAUSES
-from exporter.pack.dashboards import DASHBOARDS
+from exporter.pack.dashboards.pages import DASHBOARDS
 from tests.faults.__main__ import known
 from tests.faults.trial import BRIEF, FULL, Result
 from tests.lab import timelapse

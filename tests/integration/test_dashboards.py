@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from exporter.causes import CAUSES
-from exporter.pack.dashboards import DASHBOARDS
 from exporter.pack.dashboards.dashboard import Dashboard, Row
+from exporter.pack.dashboards.pages import DASHBOARDS
 from exporter.pack.dashboards.pages.overview import ROWS
 from exporter.pack.dashboards.panel import Column, graph, table
 from tests.faults import boards

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,7 +13,7 @@ import yaml
 from exporter.causes import CAUSES
 from exporter.pack import alerts
 
-_COMPARED = re.compile(r"\(mlflow:pressure:ratio\{([^}]*)\} > 1\) \* ([0-9.]+)")
+_COMPARED = re.compile(r"\(mlflow:pressure:ratio\{([^}]*)\} > 1\) \* ([0-9.]+(?:e[+-]?[0-9]+)?)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -30,13 +32,32 @@ class Signal:
     alert: str
     severity: str
 
+    def measures(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether these are labels of a record of this pressure."""
+        return all(labels.get(name) == value for name, value in _LABEL.findall(self.matchers))
+
+
+_site: dict[str, str] = {}
+
+
+def use(rules: Mapping[str, str]) -> None:
+    """Take thresholds from a site's rules, text by file name, and not from those that are shipped.
+
+    Before `pages` is loaded, whose panels are made then; raises RuntimeError where it has been.
+    """
+    if "exporter.pack.dashboards.pages" in sys.modules:
+        raise RuntimeError("panels have been made with other thresholds")
+    _site.update(rules)
+    signals.cache_clear()
+
 
 @cache
 def signals() -> tuple[Signal, ...]:
     """Return all signals in the causes' order; an alert may have several, and a signal several measures."""
     found = []
     for cause in CAUSES:
-        text = (alerts() / "rules" / f"{cause.slug}.yml").read_text(encoding="utf-8")
+        name = f"{cause.slug}.yml"
+        text = _site.get(name) or (alerts() / "rules" / name).read_text(encoding="utf-8")
         for group in yaml.safe_load(text)["groups"]:
             for rule in group["rules"]:
                 for matchers, number in _COMPARED.findall(rule["expr"] if "alert" in rule else ""):
