@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "pack":
         from exporter.pack.command import pack  # noqa: PLC0415
 
-        return pack(options.directory, options.runbook_url, options.grafana_url)
+        return pack(options.directory, options.format, options.options, options.flags)
 
     from exporter.plan import NAMES  # noqa: PLC0415
 
@@ -158,20 +158,28 @@ def _add_pack(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "directory", type=Path, metavar="DIR", help="a new or empty one, or a pack to replace"
     )
+    formats = ("kubernetes", "grafana", "prometheus")
     command.add_argument(
-        "--runbook-url",
-        type=_base_url,
+        "--format",
+        choices=formats,
         default="",
-        metavar="BASE",
-        help="where the alerts' runbooks are, as http://exporter:10500/runbooks (default: the repository)",
+        help="for one of them alone (default: prometheus and grafana)",
     )
-    command.add_argument(
-        "--grafana-url",
-        type=_base_url,
-        default="",
-        metavar="BASE",
-        help="Grafana's own, for links to its boards",
-    )
+    command.add_argument("--options", type=Path, metavar="FILE", help="thresholds, severities and more, YAML")
+    for name, metavar, help in (
+        (
+            "runbook-url",
+            "BASE",
+            "where the runbooks are, as http://exporter:10500/runbooks (default: the repository)",
+        ),
+        ("grafana-url", "BASE", "Grafana's own, for links to its boards"),
+        ("job", "NAME", "the job of the exporter's targets (default: mlflow)"),
+        ("tracking-server", "NAME", "the server's name in examples and manifests (default: main)"),
+        ("namespace", "NAME", "of all objects, with --format kubernetes (default: mlflow)"),
+    ):
+        command.add_argument(
+            f"--{name}", action=_Option, dest="flags", default={}, metavar=metavar, help=help
+        )
 
 
 def _add_grants(command: argparse.ArgumentParser) -> None:
@@ -226,11 +234,18 @@ def _identifier(text: str) -> str:
     return text
 
 
-def _base_url(text: str) -> str:
-    # It goes into YAML and into templates of Prometheus, where braces and quotes would mean something.
-    if not re.fullmatch(r"(https?://[\w.:/~%@\[\]-]+)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not the start of a link: write http://host:port/path")
-    return text.rstrip("/")
+class _Option(argparse.Action):
+    """Keep a flag's text under the key that it has in the file of options."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        text: object,
+        flag: str | None = None,
+    ) -> None:
+        key = str(flag).lstrip("-").replace("-", "_")
+        namespace.flags = {**namespace.flags, key: str(text)}
 
 
 def _duration(text: str) -> float:

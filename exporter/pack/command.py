@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from exporter.pack import directory, formats
+from exporter.pack import directory
+from exporter.pack.formats import grafana, prometheus
+from exporter.pack.kubernetes import kubernetes
+from exporter.pack.site import Site, load
+
+FORMATS: dict[str, Callable[[Site], dict[str, str]]] = {
+    "kubernetes": kubernetes,
+    "grafana": grafana,
+    "prometheus": prometheus,
+    "": lambda site: prometheus(site) | grafana(site),
+}
 
 
-def pack(target: Path, runbook_url: str, grafana_url: str) -> int:
-    """Write the pack and say how to load it; returns the exit status."""
-    files = formats.prometheus(runbook_url, grafana_url) | formats.grafana(runbook_url)
+def pack(target: Path, format: str, options: Path | None, flags: Mapping[str, str]) -> int:
+    """Write the pack and say how to load it; returns the exit status. Raises SettingsError for faulty options."""
+    site = load(options, flags)
     try:
+        files = FORMATS[format](site)
         directory.write(target, files)
     except directory.PackError as error:
         sys.stderr.write(f"{error}\n")
@@ -20,11 +32,32 @@ def pack(target: Path, runbook_url: str, grafana_url: str) -> int:
         sys.stderr.write(f"cannot write {target}: {error.strerror}\n")
         return 1
     rules = sum(path.startswith("rules/") for path in files)
-    boards = sum(path.endswith(".json") for path in files)
-    sys.stdout.write(
-        f"{len(files)} files in {target}, {rules} of them rules and {boards} dashboards.\n"
-        f"Prometheus:    rule_files: [{target.absolute()}/rules/*.yml], or the whole of prometheus.yml\n"
-        f"Alertmanager:  --config.file={target.absolute()}/alertmanager.yml, once its receivers at the end are yours\n"
-        f"Grafana:       import {target.absolute()}/dashboards/*.json, or load them as dashboards/provisioning says\n"
-    )
+    boards = sum(path.startswith("dashboards/") and "provisioning" not in path for path in files)
+    sys.stdout.write(f"{len(files)} files in {target}, {rules} of them rules and {boards} dashboards.\n")
+    sys.stdout.writelines(f"{line}\n" for line in _said(target.absolute(), format, site))
     return 0
+
+
+def _said(target: Path, format: str, site: Site) -> list[str]:
+    found = []
+    if format == "kubernetes":
+        found += [
+            f"Apply:         kubectl apply --server-side -k {target}",
+            f"Sidecar:       kubectl -n {site.namespace} patch deployment mlflow"
+            f" --patch-file {target}/sidecar-patch.yaml",
+            "Yours to make: the Secret that exporter.yaml names, and the receivers of alertmanager-config.yaml",
+        ]
+    if format in ("prometheus", ""):
+        found += [
+            f"Prometheus:    rule_files: [{target}/rules/*.yml], or the whole of prometheus.yml",
+            f"Alertmanager:  --config.file={target}/alertmanager.yml, once its receivers at the end are yours",
+        ]
+    if format in ("grafana", ""):
+        found.append(
+            f"Grafana:       import {target}/dashboards/*.json, or load them as dashboards/provisioning says"
+        )
+    if site.thresholds and format != "grafana":
+        found.append(
+            f"Runbooks:      {target}/runbooks has your thresholds; the exporter's own pages have the shipped ones"
+        )
+    return found

@@ -20,7 +20,7 @@ NAMED = 5  # files in an error; more do not help
 
 
 class PackError(Exception):
-    """The directory cannot be written to; nothing in it has changed. The message says why and what to do."""
+    """The pack cannot be written; nothing has changed. The message says why and what to do."""
 
 
 def write(directory: Path, files: Mapping[str, str]) -> None:

@@ -1,45 +1,62 @@
-"""What a pack consists of, file by file."""
+"""What a pack consists of, file by file: for Prometheus and Alertmanager, and for Grafana."""
 
 from __future__ import annotations
 
 import re
 
-from exporter.pack import RUNBOOKS, alerts, provisioning
-from exporter.pack.dashboards import files as dashboards
+from exporter.pack import RUNBOOKS, alerts, provisioning, routes, rules, runbooks
+from exporter.pack.dashboards import files as boards
+from exporter.pack.dashboards import limits
+from exporter.pack.site import Site
 
-# Tests are ours, and runbooks are pages.
-NOT_PACKED = ("tests", "runbooks")
-SUFFIXES = (".yml", ".tmpl")
+# What a site changes nothing in but addresses and names. Tests are ours, and runbooks are pages.
+COPIED = ("prometheus.yml", "watchdog.yml", "inputs/*.yml", "templates/*.tmpl")
 
 
-def prometheus(runbook_url: str = "", grafana_url: str = "") -> dict[str, str]:
-    """Return the files for Prometheus and Alertmanager, text by relative path.
+def prometheus(site: Site) -> dict[str, str]:
+    """Return the text of each file by its path; the runbooks too where they are not those that are shipped.
 
-    `runbook_url` is the base at which the runbooks' pages are: `<base>/<slug>#<alert>`; empty means the tagged
-    repository. `grafana_url` is Grafana's own; empty leaves the links to boards relative, and notifications omit
-    such. Comments stay, since the reasons for each number are among them.
+    Comments stay, since the reasons for each number are among them.
     """
-    root = alerts()
-    found = {file.relative_to(root): file for file in sorted(root.rglob("*")) if file.suffix in SUFFIXES}
-    return {
-        path.as_posix(): addressed(file.read_text(encoding="utf-8"), runbook_url, grafana_url)
-        for path, file in found.items()
-        if path.parts[0] not in NOT_PACKED
+    found = {
+        file.relative_to(alerts()).as_posix(): file.read_text(encoding="utf-8")
+        for pattern in COPIED
+        for file in sorted(alerts().glob(pattern))
     }
+    found["prometheus.yml"] = re.sub(
+        r"(?m)(?<=job_name: )mlflow|(?<=tracking_server: )main$",
+        lambda word: site.job if word[0] == "mlflow" else site.tracking_server,
+        found["prometheus.yml"],
+    )
+    found["alertmanager.yml"] = routes.alertmanager(site)
+    found |= {f"rules/{name}": text for name, text in rules.of(site).items()}
+    found |= {f"runbooks/{name}": text for name, text in runbooks.of(site).items()}
+    return {path: addressed(text, site) for path, text in found.items()}
 
 
-def grafana(runbook_url: str = "") -> dict[str, str]:
+def grafana(site: Site) -> dict[str, str]:
     """Return the dashboards, and the files with which Grafana loads them, text by path below `dashboards/`."""
-    found = dashboards() | {
+    found = dashboards(site) | {
         f"provisioning/{file.name}": file.read_text(encoding="utf-8") for file in provisioning().glob("*.yml")
     }
-    return {f"dashboards/{path}": addressed(text, runbook_url, "") for path, text in sorted(found.items())}
+    return {f"dashboards/{path}": text for path, text in sorted(found.items())}
 
 
-def addressed(text: str, runbook_url: str, grafana_url: str) -> str:
-    """Return a file's text with the site's addresses in its links."""
-    if runbook_url:  # a dashboard's link may have a variable for the slug
-        text = re.sub(re.escape(RUNBOOKS) + r"/([\w-]+|\$\{[\w.]+\})\.md", rf"{runbook_url}/\1", text)
-    if grafana_url:
-        text = re.sub(r"""(\bdashboard_url:\s+(?:[>|]-?\s+)?["']?)/d/""", rf"\1{grafana_url}/d/", text)
+def dashboards(site: Site) -> dict[str, str]:
+    """Return each dashboard by its file's name, with the limits of the site."""
+    if site.thresholds or site.severities:
+        limits.use(rules.of(site))
+    return {name: addressed(text, site) for name, text in boards().items()}
+
+
+def addressed(text: str, site: Site) -> str:
+    """Return a file's text with the site's addresses in its links.
+
+    Runbooks are at `<base>/<slug>#<alert>`; without a base in the tagged repository. Without Grafana's own the links
+    to boards stay relative, and notifications omit such.
+    """
+    if site.runbook_url:  # a dashboard's link may have a variable for the slug
+        text = re.sub(re.escape(RUNBOOKS) + r"/([\w-]+|\$\{[\w.]+\})\.md", rf"{site.runbook_url}/\1", text)
+    if site.grafana_url:
+        text = re.sub(r"""(\bdashboard_url:\s+(?:[>|]-?\s+)?["']?)/d/""", rf"\1{site.grafana_url}/d/", text)
     return text

@@ -11,6 +11,7 @@ import pytest
 from exporter import __version__
 from exporter.pack import REPOSITORY, RUNBOOKS
 from exporter.pack.formats import prometheus
+from exporter.pack.site import Site
 
 pytestmark = pytest.mark.contract
 
@@ -39,7 +40,9 @@ def test_each_link_into_the_repository_is_of_this_version() -> None:
 
 
 def test_with_a_site_s_addresses_no_link_of_the_pack_leads_elsewhere() -> None:
-    packed = prometheus("http://exporter:10500/runbooks", "https://grafana.example.org")
+    packed = prometheus(
+        Site(runbook_url="http://exporter:10500/runbooks", grafana_url="https://grafana.example.org")
+    )
     text = "\n".join(packed.values())
     assert REPOSITORY not in text
     links = re.findall(r"(?:runbook|dashboard)_url:\s*(\S+)", text)

@@ -12,6 +12,7 @@ from exporter.cli import main
 from exporter.pack import RUNBOOKS
 from exporter.pack.directory import MANIFEST, PackError, write
 from exporter.pack.formats import addressed, grafana, prometheus
+from exporter.pack.site import Site
 
 pytestmark = pytest.mark.unit
 
@@ -27,7 +28,7 @@ def held(directory: Path) -> dict[str, str]:
 
 
 def test_a_pack_has_all_that_prometheus_and_alertmanager_load_and_nothing_else() -> None:
-    packed = prometheus()
+    packed = prometheus(Site())
     assert packed.keys() >= {
         *("alertmanager.yml", "prometheus.yml", "watchdog.yml"),
         *("templates/mlflow.tmpl", "rules/database-indexes.yml"),
@@ -36,7 +37,7 @@ def test_a_pack_has_all_that_prometheus_and_alertmanager_load_and_nothing_else()
 
 
 def test_a_pack_has_the_dashboards_and_what_makes_grafana_load_them() -> None:
-    packed = grafana()
+    packed = grafana(Site())
     assert packed.keys() >= {"dashboards/overview.json", "dashboards/provisioning/dashboards.yml"}
     assert all(json.loads(text)["uid"] for path, text in packed.items() if path.endswith(".json"))
 
@@ -46,22 +47,25 @@ def test_a_pack_has_the_dashboards_and_what_makes_grafana_load_them() -> None:
 )
 def test_a_runbook_is_linked_where_the_site_has_it(line: str) -> None:
     before, after = f"{RUNBOOKS}/open-files.md#mlflowx", "http://exporter:10500/runbooks/open-files#mlflowx"
-    assert addressed(line.format(before), "http://exporter:10500/runbooks", "") == line.format(after)
-    assert addressed(line.format(before), "", "https://g") == line.format(before)
+    assert addressed(line.format(before), Site(runbook_url="http://exporter:10500/runbooks")) == line.format(
+        after
+    )
+    assert addressed(line.format(before), Site(grafana_url="https://g")) == line.format(before)
 
 
 def test_a_board_s_link_to_the_runbook_of_its_row_is_the_site_s_too() -> None:
     link = "{}/${{__data.fields.Cause}}{}"
-    assert addressed(link.format(RUNBOOKS, ".md"), "http://exporter/runbooks", "") == link.format(
-        "http://exporter/runbooks", ""
-    )
-    assert RUNBOOKS not in "".join(grafana("http://exporter/runbooks").values())
+    site = Site(runbook_url="http://exporter/runbooks")
+    assert addressed(link.format(RUNBOOKS, ".md"), site) == link.format("http://exporter/runbooks", "")
+    assert RUNBOOKS not in "".join(grafana(site).values())
 
 
 @pytest.mark.parametrize("line", ["dashboard_url: {}", 'dashboard_url: "{}"', "dashboard_url: >-\n    {}"])
 def test_a_board_is_linked_in_the_site_s_grafana(line: str) -> None:
     before = "/d/mlflow-causes?var-job={{ $labels.job }}#open-files"
-    assert addressed(line.format(before), "", "https://g/x") == line.format(f"https://g/x{before}")
+    assert addressed(line.format(before), Site(grafana_url="https://g/x")) == line.format(
+        f"https://g/x{before}"
+    )
 
 
 @pytest.mark.parametrize("there", [None, "empty"])
@@ -174,7 +178,7 @@ def test_the_command_says_what_to_load(tmp_path: Path, capsys: pytest.CaptureFix
     assert f"rule_files: [{tmp_path}/pack/rules/*.yml]" in capsys.readouterr().out
     assert "http://exporter:10500/runbooks/exporter#watchdog" in (tmp_path / "pack/watchdog.yml").read_text()
     files = json.loads((tmp_path / "pack" / MANIFEST).read_text())["files"]
-    assert files.keys() == prometheus().keys() | grafana().keys()
+    assert files.keys() == prometheus(Site()).keys() | grafana(Site()).keys()
 
 
 def test_the_command_fails_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,6 +193,5 @@ def test_the_command_fails_with_a_sentence(tmp_path: Path, capsys: pytest.Captur
     "base", ["exporter:10500", "/runbooks", "http://x/{{ .Secret }}", 'http://x/"', "http://x/ #"]
 )
 def test_what_is_not_the_start_of_a_link_is_refused(base: str, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit):
-        main(["pack", str(tmp_path / "pack"), "--runbook-url", base])
+    assert main(["pack", str(tmp_path / "pack"), "--runbook-url", base]) == 2
     assert not (tmp_path / "pack").exists()

@@ -1,0 +1,85 @@
+"""Where an alert's threshold stands in expressions: found on the syntax tree, said as places in the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import promql_parser as promql
+
+from exporter.pack.dashboards.limits import Signal
+
+# A number, but for those in texts, names and durations.
+TOKEN = re.compile(
+    r'"(?:[^"\\]|\\.)*"|#[^\n]*|[A-Za-z_:][\w:]*|\d+(?:ms|[smhdwy])|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)'
+)
+# Of these signals the side conditions ask whether the same threshold is passed; elsewhere an equal number is by chance.
+ALSO_COMPARED = {"exporter-down", "fds", "pool", "run-rate"}
+COMPARISONS = ("==", "!=", ">", "<", ">=", "<=")
+
+
+def places(text: str) -> list[tuple[int, int]]:
+    """Return where the numbers of an expression's text begin and end, in order."""
+    return [found.span() for found in TOKEN.finditer(text) if found["number"]]
+
+
+def factors(expr: str, signals: Sequence[Signal]) -> dict[int, Signal]:
+    """Return by its place among all numbers each T of `(pressure > 1) * T` that is of one of the signals."""
+    found = {}
+    for index, (_, above) in enumerate(_numbers(promql.parse(expr))):
+        for signal in signals:
+            pressure = f"{above[0].lhs}" if above and str(above[0].op) == "*" else ""
+            if _words(pressure) == _words(f"(mlflow:pressure:ratio{{{signal.matchers}}} > 1)"):
+                found[index] = signal
+    return found
+
+
+def divisors(expr: str, signals: Sequence[Signal]) -> dict[int, Signal]:
+    """Return likewise each T of `evidence / T`, and those of its side conditions that are the same threshold."""
+    return {
+        index: signal
+        for index, (literal, above) in enumerate(_numbers(promql.parse(expr)))
+        for signal in signals
+        if literal.val == signal.threshold and _is_it(literal, above, signal)
+    }
+
+
+def _is_it(literal: promql.NumberLiteral, above: Sequence[promql.BinaryExpr], signal: Signal) -> bool:
+    if not above:
+        return False
+    operator, right = str(above[0].op), above[0].rhs is literal
+    if operator == "/":
+        return right
+    if signal.name not in ALSO_COMPARED:
+        return False
+    if operator == "*" and not right and len(above) > 1:  # `>= 0.8 * limit`
+        return str(above[1].op) in COMPARISONS and above[1].rhs is above[0]
+    return operator in COMPARISONS and right
+
+
+def _words(text: str) -> list[str]:
+    """Return an expression's text as it is compared, whatever its matchers' order and white space."""
+    return sorted(re.findall(r'[\w:]+="[^"]*"|[\w:]+|[^\s\w,]', text))
+
+
+def _numbers(
+    expr: promql.Expr, above: tuple[promql.BinaryExpr, ...] = ()
+) -> Iterator[tuple[promql.NumberLiteral, tuple[promql.BinaryExpr, ...]]]:
+    """Give each number in the order of the text, with the operations that it is an operand of, the nearest first."""
+    match expr:
+        case promql.NumberLiteral():
+            yield expr, above
+        case promql.BinaryExpr():
+            yield from _numbers(expr.lhs, (expr, *above))
+            yield from _numbers(expr.rhs, (expr, *above))
+        case promql.ParenExpr() | promql.UnaryExpr():
+            yield from _numbers(expr.expr, above)
+        case promql.SubqueryExpr():
+            yield from _numbers(expr.expr)
+        case promql.AggregateExpr():
+            if expr.param is not None:
+                yield from _numbers(expr.param)
+            yield from _numbers(expr.expr)
+        case promql.Call():
+            for argument in expr.args:
+                yield from _numbers(argument)
