@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "pack":
         from exporter.pack.command import pack  # noqa: PLC0415
 
-        return pack(options.directory, options.format, options.options, options.flags)
+        return pack(options.directory, options.format, options.values, options.flags)
 
     from exporter.plan import NAMES  # noqa: PLC0415
 
@@ -165,7 +165,7 @@ def _add_pack(command: argparse.ArgumentParser) -> None:
         default="",
         help="for one of them alone (default: prometheus and grafana)",
     )
-    command.add_argument("--options", type=Path, metavar="FILE", help="thresholds, severities and more, YAML")
+    command.add_argument("--values", type=Path, metavar="FILE", help="thresholds, severities and more, YAML")
     for name, metavar, help in (
         (
             "runbook-url",

@@ -13,7 +13,18 @@ from exporter.pack import routes, rules, runbooks
 from exporter.pack.runbooks import MARKED, told
 from exporter.pack.shipped import alerts as shipped
 from exporter.pack.site import OURS, Site, named
-from tests.contract.rules import ALERTS, RULES, Rule, alerts, all_rules, numbers, recorded, records, rule
+from tests.contract.rules import (
+    ALERTS,
+    RULES,
+    Rule,
+    alerts,
+    all_rules,
+    groups,
+    numbers,
+    recorded,
+    records,
+    rule,
+)
 from tests.contract.runbooks import THRESHOLD
 from tests.contract.test_rules import compared, divisors, terms
 
@@ -167,6 +178,10 @@ def test_no_label_that_alerts_have_can_be_given_by_a_site() -> None:
         found for file in RULES.glob("*.yml") for found in re.findall(r"\$labels\.(\w+)", file.read_text())
     }
     assert used <= {*OURS}
+
+
+def test_a_group_has_no_more_rules_than_mimir_s_ruler_takes_by_default() -> None:
+    assert max(len(group["rules"]) for found in groups().values() for group in found) <= 20
 
 
 def test_the_job_is_the_site_s_wherever_rules_name_it() -> None:

@@ -57,6 +57,21 @@ def test_an_installed_wheel_writes_a_pack_that_promtool_and_amtool_accept(
     check("amtool", "check-config", pack / "alertmanager.yml")
 
 
+def test_an_installed_wheel_writes_manifests_and_a_site_s_runbooks(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "site.yml").write_text("thresholds: {MlflowLockWaits: 2}\n")
+    run(
+        installed,
+        "pack",
+        str(tmp_path / "pack"),
+        "--format",
+        "kubernetes",
+        "--values",
+        str(tmp_path / "site.yml"),
+    )
+    assert (tmp_path / "pack/sidecar-patch.yaml").exists()
+    assert "2 sessions (as shipped: 0.8)" in (tmp_path / "pack/runbooks/connections.md").read_text()
+
+
 def check(name: str, *arguments: str | Path) -> None:
     done = subprocess.run([program(name), *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

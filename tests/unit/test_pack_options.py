@@ -86,6 +86,6 @@ def test_a_fault_of_a_flag_names_the_flag(tmp_path: Path) -> None:
 
 def test_with_faults_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "site.yml").write_text("thresholds: {MlflowLockWait: 1}\nexclude: [MlflowX]\n")
-    assert main(["pack", str(tmp_path / "pack"), "--options", str(tmp_path / "site.yml")]) == 2
+    assert main(["pack", str(tmp_path / "pack"), "--values", str(tmp_path / "site.yml")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 2
     assert not (tmp_path / "pack").exists()
