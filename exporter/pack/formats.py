@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from msgspec.structs import replace
+
 from exporter.pack import RUNBOOKS, alerts, provisioning, routes, rules, runbooks
 from exporter.pack.dashboards import files as boards
 from exporter.pack.dashboards import limits
@@ -43,9 +45,9 @@ def grafana(site: Site) -> dict[str, str]:
 
 
 def dashboards(site: Site) -> dict[str, str]:
-    """Return each dashboard by its file's name, with the limits of the site."""
+    """Return each dashboard by its file's name, with the limits of the site; those of excluded alerts too."""
     if site.thresholds or site.severities:
-        limits.use(rules.of(site))
+        limits.use(rules.of(replace(site, exclude=())))
     return {name: addressed(text, site) for name, text in boards().items()}
 
 

@@ -112,6 +112,17 @@ def _of_labels(rule: Mapping[str, Node], site: Site) -> Iterator[Edit]:
         yield Edit(first.index, first.index, more)
 
 
+def _of_text(
+    text: str, description: Node, changed: Mapping[Signal, float], signals: list[Signal]
+) -> Iterator[Edit]:
+    """Change the number in texts that say how much of a budget is allowed; no other text repeats its threshold."""
+    start = description.start_mark.index
+    for signal in signals:
+        said = re.compile(rf"(?<![\w.]){number(signal.threshold * 100)}(?= %\s+allowed)")
+        for found in said.finditer(text, start, description.end_mark.index):
+            yield Edit(*found.span(), number(changed[signal] * 100))
+
+
 def _of_thresholds(text: str, rule: Mapping[str, Node], changed: Mapping[Signal, float]) -> Iterator[Edit]:
     if not changed:
         return
@@ -139,6 +150,8 @@ def _of_thresholds(text: str, rule: Mapping[str, Node], changed: Mapping[Signal,
         yield Edit(start, end, number(changed[signal]))
     start = _line(text, next(iter(rule.values())))
     indent = re.sub(r"\S.*", "", text[start:], flags=re.DOTALL)
+    if "alert" in rule:
+        yield from _of_text(text, _keys(rule["annotations"])["description"], changed, of_it)
     for signal in of_it:
         here, before = number(changed[signal]), number(signal.threshold)
         yield Edit(

@@ -109,6 +109,32 @@ def test_a_runbook_says_the_site_s_number_in_its_own_unit_and_the_shipped_one() 
     assert MARKED.search(before)
 
 
+def test_a_text_that_repeats_its_threshold_repeats_the_site_s(other: list[Rule]) -> None:
+    by_name = {one.name: one for one in other}
+    said = {}
+    for alert, name, signal in NAMED:
+        shipped_, here = f"{signal.threshold * 100:g} %", f"{OTHER[name] * 100:.12g} %"
+        for key, text in by_name[alert].annotations.items():
+            assert not re.search(rf"(?<![\w.]){shipped_}\s+allowed", text), f"{alert}: {key}"
+            if here in text:
+                said[alert] = here
+    assert said == {"MlflowApiErrorBudgetBurn": "0.4885 %", "MlflowApiLatencyBudgetBurn": "0.977 %"}
+
+
+@pytest.mark.parametrize("one", alerts(), ids=str)
+def test_no_other_text_repeats_a_threshold(one: Rule) -> None:
+    for signal in shipped()[one.name].thresholds.values():
+        numbers_ = {f"{signal.threshold:g}", f"{signal.threshold * 100:g} %"} - {
+            "1",
+            "2",
+        }  # of something else
+        for key in ("summary", "description", "diagnosis", "fix"):
+            for found in numbers_:
+                assert not re.search(
+                    rf"(?<![\w.]){re.escape(found)}(?![\w.]|\s+allowed)", one.annotations[key]
+                )
+
+
 def test_an_alert_s_thresholds_differ_so_that_a_marker_means_one() -> None:
     for alert in shipped().values():
         found = [signal.threshold for _, signal in named(alert)]

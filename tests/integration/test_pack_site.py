@@ -28,7 +28,12 @@ EVERYTHING: dict[str, Any] = {
     "runbook_url": "https://wiki.example.org/runbooks",
     "grafana_url": "https://grafana.example.org",
     "severities": dict.fromkeys(alerts(), "warning"),
-    "exclude": ["MlflowBackendIsSqlite", "MlflowReadsCrowdOutWrites", "MlflowStatementsNotTracked"],
+    "exclude": [
+        "MlflowBackendIsSqlite",
+        "MlflowLockWaits",
+        "MlflowReadsCrowdOutWrites",
+        "MlflowStatementsNotTracked",
+    ],
     "labels": {"team": "ml: platform"},
     "thresholds": {
         alert.name: {of: round(signal.threshold * 0.977, 9) for of, signal in alert.thresholds.items()}
