@@ -34,11 +34,12 @@ def pack(target: Path, format: str, options: Path | None, flags: Mapping[str, st
     rules = sum(path.startswith("rules/") for path in files)
     boards = sum(path.startswith("dashboards/") and "provisioning" not in path for path in files)
     sys.stdout.write(f"{len(files)} files in {target}, {rules} of them rules and {boards} dashboards.\n")
-    sys.stdout.writelines(f"{line}\n" for line in _said(target.absolute(), format, site))
+    sys.stdout.writelines(f"{line}\n" for line in said(target.absolute(), format, site))
     return 0
 
 
-def _said(target: Path, format: str, site: Site) -> list[str]:
+def said(target: Path, format: str, site: Site) -> list[str]:
+    """Return what to do with the files, a line each."""
     found = []
     if format == "kubernetes":
         found += [
@@ -57,7 +58,9 @@ def _said(target: Path, format: str, site: Site) -> list[str]:
             f"Grafana:       import {target}/dashboards/*.json, or load them as dashboards/provisioning says"
         )
     if site.thresholds and format != "grafana":
+        where = "" if site.runbook_url else ", publish them and give --runbook-url"
         found.append(
-            f"Runbooks:      {target}/runbooks has your thresholds; the exporter's own pages have the shipped ones"
+            f"Runbooks:      {target}/runbooks has your thresholds{where};"
+            " the repository and the exporter's own pages have the shipped ones"
         )
     return found

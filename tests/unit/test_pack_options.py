@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from exporter.cli import main
+from exporter.pack.command import said
 from exporter.pack.site import Site, load
 from exporter.settings import SettingsError
 
@@ -82,6 +84,26 @@ def test_a_fault_says_where_it_is_and_what_is_allowed_and_nearest(
 def test_a_fault_of_a_flag_names_the_flag(tmp_path: Path) -> None:
     said = refused(tmp_path, "", runbook_url='http://x/"')
     assert said == "--runbook-url: found 'http://x/\"', allowed the start of a link, as http://host:port/path"
+
+
+def test_whose_thresholds_are_others_is_told_where_its_runbooks_are(tmp_path: Path) -> None:
+    site = Site(thresholds={"MlflowLockWaits": 2})
+    assert [
+        line for line in said(tmp_path, "prometheus", site) if "publish them and give --runbook-url" in line
+    ]
+    assert not [line for line in said(tmp_path, "prometheus", Site()) if line.startswith("Runbooks")]
+
+
+def test_without_the_extra_thresholds_are_refused_with_how_to_get_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "exporter.pack.thresholds", raising=False)
+    monkeypatch.delattr("exporter.pack.thresholds", raising=False)
+    monkeypatch.setitem(sys.modules, "promql_parser", None)
+    (tmp_path / "site.yml").write_text("thresholds: {MlflowLockWaits: 2}\n")
+    assert main(["pack", str(tmp_path / "pack"), "--values", str(tmp_path / "site.yml")]) == 1
+    assert "pip install 'mlflow-tracking-exporter[pack]'" in capsys.readouterr().err
+    assert not (tmp_path / "pack").exists()
 
 
 def test_with_faults_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
