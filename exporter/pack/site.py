@@ -90,7 +90,7 @@ Severity = Literal["critical", "warning", "info"]
 class Kubernetes(Struct, frozen=True, kw_only=True):
     """What only --format kubernetes writes."""
 
-    image: Image = f"mlflow-tracking-exporter:{__version__}"
+    image: Image = f"mlflow-exporter:{__version__}"
     user: User = 1000
     server_url: Url = "http://mlflow:5000"
     secret: ObjectName = "mlflow-exporter"  # noqa: S105 - the name of one
