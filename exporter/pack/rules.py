@@ -115,12 +115,15 @@ def _of_labels(rule: Mapping[str, Node], site: Site) -> Iterator[Edit]:
 def _of_text(
     text: str, description: Node, changed: Mapping[Signal, float], signals: list[Signal]
 ) -> Iterator[Edit]:
-    """Change the number in texts that say how much of a budget is allowed; no other text repeats its threshold."""
-    start = description.start_mark.index
+    """Change the number in the two ways in which a text says its threshold; a test knows that there is no third."""
     for signal in signals:
-        said = re.compile(rf"(?<![\w.]){number(signal.threshold * 100)}(?= %\s+allowed)")
-        for found in said.finditer(text, start, description.end_mark.index):
-            yield Edit(*found.span(), number(changed[signal] * 100))
+        for said, scale in (
+            (r"(?<![\w.])({})(?= %\s+allowed)", 100),
+            (r"\(more\s+than\s+({})(?=\s+is\s)", 1),
+        ):
+            pattern = re.compile(said.format(re.escape(number(signal.threshold * scale))))
+            for found in pattern.finditer(text, description.start_mark.index, description.end_mark.index):
+                yield Edit(*found.span(1), number(changed[signal] * scale))
 
 
 def _of_thresholds(text: str, rule: Mapping[str, Node], changed: Mapping[Signal, float]) -> Iterator[Edit]:

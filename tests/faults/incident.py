@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from exporter.pack.formats import addressed
+from exporter.pack.site import Site
 from tests.faults import Fault, Lab
 from tests.faults.trial import firing, within
 from tests.lab.cgroup import NotMadeError
@@ -101,7 +102,7 @@ def lines(one: Delivery, runbooks: str) -> Iterable[str]:
         return
     yield f"{one.labels.get('severity', '').upper()} {one.alert}: {one.annotations.get('summary', '')}"
     for name in TEXTS:
-        text = addressed(" ".join(one.annotations.get(name, "").split()), runbooks, "")
+        text = addressed(" ".join(one.annotations.get(name, "").split()), Site(runbook_url=runbooks))
         yield from textwrap.wrap(
             text,
             100,

@@ -17,6 +17,7 @@ import requests
 
 from exporter import __version__
 from exporter.pack.formats import grafana, prometheus
+from exporter.pack.site import Site
 from tests.lab.process import free_port, wait_for
 from tests.lab.tools import ROOT
 
@@ -94,7 +95,7 @@ def test_check_says_what_is_missing_and_is_no_failure(installed: Path) -> None:
 
 def test_the_pack_of_a_wheel_is_that_of_the_checkout(installed: Path, tmp_path: Path) -> None:
     run(installed, "pack", str(tmp_path / "pack"))
-    files = prometheus() | grafana()
+    files = prometheus(Site()) | grafana(Site())
     assert "dashboards/overview.json" in files
     assert "rules/connections.yml" in files
     for path, text in files.items():
