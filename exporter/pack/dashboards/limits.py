@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -34,16 +35,22 @@ class Signal:
 @cache
 def signals() -> tuple[Signal, ...]:
     """Return all signals in the causes' order; an alert may have several, and a signal several measures."""
-    found = []
+    found: list[Signal] = []
     for cause in CAUSES:
         text = (alerts() / "rules" / f"{cause.slug}.yml").read_text(encoding="utf-8")
         for group in yaml.safe_load(text)["groups"]:
             for rule in group["rules"]:
-                for matchers, number in _COMPARED.findall(rule["expr"] if "alert" in rule else ""):
-                    labels = dict(_LABEL.findall(matchers))
-                    of = (rule["alert"], rule["labels"]["severity"])
-                    found.append(Signal(cause.slug, labels["signal"], matchers, float(number), *of))
+                if "alert" in rule:
+                    found += compared(rule["expr"], rule["alert"], rule["labels"]["severity"])
     return tuple(found)
+
+
+def compared(expr: str, alert: str, severity: str) -> Iterator[Signal]:
+    """Yield what an alert's expression compares, as we write it or as Prometheus' API gives it."""
+    for matchers, number in _COMPARED.findall(expr):
+        labels = dict(_LABEL.findall(matchers))
+        written = ", ".join(f'{name}="{value}"' for name, value in labels.items())
+        yield Signal(labels["cause"], labels["signal"], written, float(number), alert, severity)
 
 
 def threshold(alert: str, of: str = "") -> float:
