@@ -31,6 +31,16 @@ class Signal:
     alert: str
     severity: str
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """What `matchers` ask for."""
+        return dict(_LABEL.findall(self.matchers))
+
+    @property
+    def place(self) -> str:
+        """Return the matchers without the cause."""
+        return self.matchers.split(",", 1)[1].strip()
+
 
 @cache
 def signals() -> tuple[Signal, ...]:
@@ -49,7 +59,9 @@ def compared(expr: str, alert: str, severity: str) -> Iterator[Signal]:
     """Yield what an alert's expression compares, as we write it or as Prometheus' API gives it."""
     for matchers, number in _COMPARED.findall(expr):
         labels = dict(_LABEL.findall(matchers))
-        written = ", ".join(f'{name}="{value}"' for name, value in labels.items())
+        # Prometheus gives them back in an order of its own.
+        order = sorted(labels, key=lambda name: (name != "cause", name != "signal", name))
+        written = ", ".join(f'{name}="{labels[name]}"' for name in order)
         yield Signal(labels["cause"], labels["signal"], written, float(number), alert, severity)
 
 
