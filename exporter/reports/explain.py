@@ -11,7 +11,7 @@ from exporter.collector import Reason, SourceError
 from exporter.discovery import Discovery
 from exporter.plan import HostSpec, plan
 from exporter.reports import explain_text
-from exporter.reports.explained import Problem, report_of
+from exporter.reports.explained import Problem, Report, report_of
 from exporter.reports.watch import watch
 from exporter.settings import Settings
 from exporter.sources.absent import Absence
@@ -21,19 +21,25 @@ from exporter.sources.postgres import PostgresSource
 
 def explain(settings: Settings, seconds: float, as_json: bool, out: TextIO) -> int:
     """Watch for that long and write the report; returns 0, or 1 where nothing could be read."""
-    discovery = Discovery(settings.server.port, settings.server.user)
     try:
-        source = PostgresSource(_target(settings, discovery))
-        try:
-            report = report_of(watch(source, discovery, seconds))
-        finally:
-            source.close()
+        _, report = watched(settings, seconds)
     except SourceError as error:
         problem = Problem.of("database", error)
         out.write(_json({"problems": [problem]}) if as_json else explain_text.failed(problem))
         return 1
     out.write(_json(report) if as_json else explain_text.text(report))
     return 0
+
+
+def watched(settings: Settings, seconds: float) -> tuple[str, Report]:
+    """Watch the database for that long; returns where it is and the report. Raises SourceError."""
+    discovery = Discovery(settings.server.port, settings.server.user)
+    target = _target(settings, discovery)
+    source = PostgresSource(target)
+    try:
+        return target.place, report_of(watch(source, discovery, seconds))
+    finally:
+        source.close()
 
 
 def _target(settings: Settings, discovery: Discovery) -> Target:
