@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from exporter import __version__
@@ -18,6 +19,7 @@ COMMANDS = {
     "once": "print two scrapes, for a bug report",
     "check": "validate the settings, show the plan and what is missing",
     "explain": "what MLflow's slowest SELECTs read, which index would help, who writes",
+    "diagnose": "which cause it is, the evidence, what to do, who writes",
     "pack": "write alerts and dashboards as files for Prometheus, Alertmanager and Grafana",
     "reference": "write METRICS.md: every metric and every setting",
 }
@@ -28,13 +30,27 @@ EXAMPLES = """examples:
   mlflow-exporter check                        what is found, what will be read, which GRANT is missing
   mlflow-exporter once --for 30s > report.txt  two scrapes 30 s apart
   mlflow-exporter explain --for 2m             slow queries, missing indexes, top writers, under the usual load
+  mlflow-exporter diagnose --prometheus http://prometheus:9090
   mlflow-exporter pack /etc/mlflow-alerts      rules, routes, message templates, dashboards
   MLFLOW_EXPORTER_DATABASE_DSN_FILE=/run/secrets/dsn mlflow-exporter --collectors database,connections
 """
 
+DIAGNOSED = """In the column `1h ago`, none: its conditions did not hold then; ?: nothing is known of then.
+A cause that another one explains comes after it. Proxies of the environment are used, as curl does.
+
+exit status:
+  0  nothing fires, or two scrapes were compared
+  1  no diagnosis: the report says why
+  2  faulty settings or usage
+  3  an alert fires that is worth a notification
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0, 1 where it could not run, 2 for faulty settings or usage."""
+    """Run the command; returns the exit status: 0, 1 where it could not run, 2 for faulty settings or usage.
+
+    `diagnose` has one more: 3 where an alert fires.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Without a command the flags are those of `serve`; --help and --version are those of the whole.
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
@@ -71,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
         return load(options.config, os.environ, flags_of(options), NAMES)
 
     # These reports say all that their log would.
-    set_up("error" if options.command in ("check", "explain") else settings().log.level)
+    set_up("error" if options.command in ("check", "diagnose", "explain") else settings().log.level)
     match options.command:
         case "check":
             from exporter.reports.check import check  # noqa: PLC0415
@@ -85,6 +101,11 @@ def _run(options: argparse.Namespace) -> int:
             from exporter.reports.explain import explain  # noqa: PLC0415
 
             return explain(settings(), options.apart, options.json, sys.stdout)
+        case "diagnose":
+            from exporter.reports.diagnose import Wanted, diagnose  # noqa: PLC0415
+
+            wanted = Wanted(options.apart, options.job, options.tracking_server, options.at)
+            return diagnose(settings, wanted, options.json, sys.stdout)
         case _:
             from exporter.serve import serve  # noqa: PLC0415
 
@@ -119,9 +140,11 @@ def _parser() -> argparse.ArgumentParser:
             _add_pack(command)
             continue
         command.add_argument("--config", type=Path, metavar="FILE", help="settings file, YAML")
-        if name == "explain":
+        if name == "diagnose":
+            _add_diagnose(command)
+        if name in ("diagnose", "explain"):
             command.add_argument("--json", action="store_true", help="for programs")
-        if name in ("once", "explain"):
+        if name in ("diagnose", "once", "explain"):
             command.add_argument(
                 "--for",
                 dest="apart",
@@ -132,6 +155,26 @@ def _parser() -> argparse.ArgumentParser:
             )
         add_flags(command)
     return parser
+
+
+def _add_diagnose(command: argparse.ArgumentParser) -> None:
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.epilog = DIAGNOSED
+    command.add_argument(
+        "--prometheus",
+        dest="prometheus.url",
+        default=argparse.SUPPRESS,
+        metavar="URL",
+        help="ask what its rules have found, short for --prometheus.url; without it two scrapes are compared",
+    )
+    command.add_argument("--job", default="", help="of these exporters only")
+    command.add_argument("--tracking-server", default="", metavar="NAME", help="of this one only")
+    command.add_argument(
+        "--at",
+        type=moment,
+        metavar="TIME",
+        help="what Prometheus says of another time, as 2026-01-31T03:00Z; no database is watched then",
+    )
 
 
 def _add_pack(command: argparse.ArgumentParser) -> None:
@@ -159,6 +202,15 @@ def _base_url(text: str) -> str:
     if not re.fullmatch(r"(https?://[\w.:/~%@\[\]-]+)?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the start of a link: write http://host:port/path")
     return text.rstrip("/")
+
+
+def moment(text: str) -> float:
+    """Return the Unix time of an ISO 8601 text, which is in UTC where it has no zone."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: write 2026-01-31T03:00Z") from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def _duration(text: str) -> float:

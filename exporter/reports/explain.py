@@ -46,7 +46,8 @@ def _target(settings: Settings, discovery: Discovery) -> Target:
     """Return the database that the exporter would watch; raises SourceError where there is none to explain."""
     # Which collectors run is no question here.
     every = structs.replace(settings, collectors=())
-    lanes = plan(every, discovery.look().found).lanes
+    sighting = discovery.look()
+    lanes = plan(every, sighting.found, sighting.ambiguous).lanes
     source = next(lane.source for lane in lanes if not isinstance(lane.source, HostSpec))
     match source:
         case Target():

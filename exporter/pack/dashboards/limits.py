@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,7 +12,7 @@ import yaml
 from exporter.causes import CAUSES
 from exporter.pack import alerts
 
-_COMPARED = re.compile(r"\(mlflow:pressure:ratio\{([^}]*)\} > 1\) \* ([0-9.]+)")
+_COMPARED = re.compile(r"\(mlflow:pressure:ratio\{([^}]*)\} > 1\) \* ([0-9.]+(?:e[+-]?[0-9]+)?)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -31,14 +31,13 @@ class Signal:
     alert: str
     severity: str
 
-    @property
-    def labels(self) -> dict[str, str]:
-        """What `matchers` ask for."""
-        return dict(_LABEL.findall(self.matchers))
+    def measures(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether these are labels of a record of this pressure."""
+        return all(labels.get(name) == value for name, value in _LABEL.findall(self.matchers))
 
     @property
     def place(self) -> str:
-        """Return the matchers without the cause."""
+        """The matchers without the cause."""
         return self.matchers.split(",", 1)[1].strip()
 
 
