@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from exporter import __version__
@@ -19,6 +20,7 @@ COMMANDS = {
     "check": "validate the settings, show the plan and what is missing",
     "explain": "what MLflow's slowest SELECTs read, which index would help, who writes",
     "grants": "print the SQL for a database role with the fewest rights",
+    "diagnose": "which cause it is, the evidence, what to do, who writes",
     "pack": "write alerts and dashboards as files for Prometheus, Alertmanager and Grafana",
     "systemd": "print a hardened unit for systemd, with this installation's path",
     "reference": "write METRICS.md: every metric and every setting",
@@ -31,13 +33,27 @@ EXAMPLES = """examples:
   mlflow-exporter once --for 30s > report.txt  two scrapes 30 s apart
   mlflow-exporter explain --for 2m             slow queries, missing indexes, top writers, under the usual load
   mlflow-exporter grants --role watcher        SQL for a role that can only look
+  mlflow-exporter diagnose --prometheus http://prometheus:9090
   mlflow-exporter pack /etc/mlflow-alerts      rules, routes, message templates, dashboards
   MLFLOW_EXPORTER_DATABASE_DSN_FILE=/run/secrets/dsn mlflow-exporter --collectors database,connections
 """
 
+DIAGNOSED = """In the column `1h ago`, none: its conditions did not hold then; ?: nothing is known of then.
+A cause that another one explains comes after it. Proxies of the environment are used, as curl does.
+
+exit status:
+  0  nothing fires, or two scrapes were compared
+  1  no diagnosis: the report says why
+  2  faulty settings or usage
+  3  an alert fires that is worth a notification
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0, 1 where it could not run, 2 for faulty settings or usage."""
+    """Run the command; returns the exit status: 0, 1 where it could not run, 2 for faulty settings or usage.
+
+    `diagnose` has one more: 3 where an alert fires.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Without a command the flags are those of `serve`; --help and --version are those of the whole.
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
@@ -56,20 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.command == "reference":
-        from exporter.reports import reference  # noqa: PLC0415 - each command loads what it needs
-
-        reference.write(options.file, reference.reference())
-        if options.schema:
-            reference.write(options.schema, reference.settings_schema())
-        return 0
-    if printed := _printed(options):
-        sys.stdout.write(printed)
-        return 0
-    if options.command == "pack":
-        from exporter.pack.command import pack  # noqa: PLC0415
-
-        return pack(options.directory, options.format, options.values, options.flags)
+    if options.command in ADDS:
+        return _write(options)
 
     from exporter.plan import NAMES  # noqa: PLC0415
 
@@ -77,7 +81,7 @@ def _run(options: argparse.Namespace) -> int:
         return load(options.config, os.environ, flags_of(options), NAMES)
 
     # These reports say all that their log would.
-    set_up("error" if options.command in ("check", "explain") else settings().log.level)
+    set_up("error" if options.command in ("check", "diagnose", "explain") else settings().log.level)
     match options.command:
         case "check":
             from exporter.reports.check import check  # noqa: PLC0415
@@ -91,6 +95,11 @@ def _run(options: argparse.Namespace) -> int:
             from exporter.reports.explain import explain  # noqa: PLC0415
 
             return explain(settings(), options.apart, options.json, sys.stdout)
+        case "diagnose":
+            from exporter.reports.diagnose import Wanted, diagnose  # noqa: PLC0415
+
+            wanted = Wanted(options.apart, options.job, options.tracking_server, options.at)
+            return diagnose(settings, wanted, options.json, sys.stdout)
         case _:
             from exporter.serve import serve  # noqa: PLC0415
 
@@ -98,18 +107,30 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _printed(options: argparse.Namespace) -> str:
-    """Return what a command prints that only knows its own options; empty for the others."""
+def _write(options: argparse.Namespace) -> int:
+    """Run a command that writes files or prints, and reads nothing but its own options."""
     match options.command:
+        case "reference":
+            from exporter.reports import reference  # noqa: PLC0415 - each command loads what it needs
+
+            reference.write(options.file, reference.reference())
+            if options.schema:
+                reference.write(options.schema, reference.settings_schema())
         case "grants":
             from exporter.reports.grants import grants  # noqa: PLC0415
 
-            return grants(options.role, options.database, options.schema, options.service, options.plans)
+            sys.stdout.write(
+                grants(options.role, options.database, options.schema, options.service, options.plans)
+            )
         case "systemd":
             from exporter.systemd import unit  # noqa: PLC0415
 
-            return unit(options.user)
-    return ""
+            sys.stdout.write(unit(options.user))
+        case "pack":
+            from exporter.pack.command import pack  # noqa: PLC0415
+
+            return pack(options.directory, options.format, options.values, options.flags)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -123,25 +144,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     for name, help in COMMANDS.items():
         command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-        if name == "reference":
-            command.add_argument(
-                "file",
-                nargs="?",
-                type=Path,
-                default=Path("METRICS.md"),
-                help="default METRICS.md; - for standard output",
-            )
-            command.add_argument(
-                "--schema", type=Path, help="also write the JSON schema of the settings file there"
-            )
-            continue
         if name in ADDS:
             ADDS[name](command)
             continue
         command.add_argument("--config", type=Path, metavar="FILE", help="settings file, YAML")
-        if name == "explain":
+        if name == "diagnose":
+            _add_diagnose(command)
+        if name in ("diagnose", "explain"):
             command.add_argument("--json", action="store_true", help="for programs")
-        if name in ("once", "explain"):
+        if name in ("diagnose", "once", "explain"):
             command.add_argument(
                 "--for",
                 dest="apart",
@@ -152,6 +163,26 @@ def _parser() -> argparse.ArgumentParser:
             )
         add_flags(command)
     return parser
+
+
+def _add_diagnose(command: argparse.ArgumentParser) -> None:
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.epilog = DIAGNOSED
+    command.add_argument(
+        "--prometheus",
+        dest="prometheus.url",
+        default=argparse.SUPPRESS,
+        metavar="URL",
+        help="ask what its rules have found, short for --prometheus.url; without it two scrapes are compared",
+    )
+    command.add_argument("--job", default="", help="of these exporters only")
+    command.add_argument("--tracking-server", default="", metavar="NAME", help="of this one only")
+    command.add_argument(
+        "--at",
+        type=moment,
+        metavar="TIME",
+        help="what Prometheus says of another time, as 2026-01-31T03:00Z; no database is watched then",
+    )
 
 
 def _add_pack(command: argparse.ArgumentParser) -> None:
@@ -216,7 +247,19 @@ def _add_systemd(command: argparse.ArgumentParser) -> None:
     )
 
 
-ADDS = {"grants": _add_grants, "pack": _add_pack, "systemd": _add_systemd}
+def _add_reference(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        default=Path("METRICS.md"),
+        help="default METRICS.md; - for standard output",
+    )
+    command.add_argument("--schema", type=Path, help="also write the JSON schema of the settings file there")
+
+
+# What commands with options of their own take, which read none of the settings.
+ADDS = {"reference": _add_reference, "grants": _add_grants, "pack": _add_pack, "systemd": _add_systemd}
 
 
 def _user(text: str) -> str:
@@ -246,6 +289,15 @@ class _Option(argparse.Action):
     ) -> None:
         key = str(flag).lstrip("-").replace("-", "_")
         namespace.flags = {**namespace.flags, key: str(text)}
+
+
+def moment(text: str) -> float:
+    """Return the Unix time of an ISO 8601 text, which is in UTC where it has no zone."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: write 2026-01-31T03:00Z") from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def _duration(text: str) -> float:

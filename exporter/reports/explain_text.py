@@ -23,9 +23,9 @@ def text(report: Report) -> str:
     return "\n".join(_lines(report)) + "\n"
 
 
-def failed(problem: Problem) -> str:
+def failed(why: Problem) -> str:
     """Return the report where nothing could be read."""
-    return "\n".join(("NOTHING COULD BE READ", *_problem(problem))) + "\n"
+    return "\n".join(("NOTHING COULD BE READ", *problem(why))) + "\n"
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -59,9 +59,9 @@ def _lines(report: Report) -> Iterator[str]:
     )
     if report.writers:
         yield from writers.lines(report.writers, report.seconds)
-    for problem in report.problems:
+    for why in report.problems:
         yield ""
-        yield from _problem(problem)
+        yield from problem(why)
 
 
 def _worth(planned: list[Explained]) -> Iterator[Explained]:
@@ -119,7 +119,8 @@ def _not_planned(others: list[Explained]) -> Iterator[str]:
     yield ""
 
 
-def _problem(problem: Problem) -> Iterator[str]:
-    yield f"NOT READ: {problem.subject}"
-    yield from paragraph(f"{problem.reason}: {problem.detail}")
-    yield from statement(problem.remedy)
+def problem(why: Problem) -> Iterator[str]:
+    """Give what could not be read, why, and what mends it."""
+    yield f"NOT READ: {why.subject}"
+    yield from paragraph(f"{why.reason}: {why.detail}")
+    yield from statement(why.remedy)

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TextIO
 
 COLUMNS = 80
+
+# A text and what it says: one of COLOURS, or anything else for none.
+Paint = Callable[[str, str], str]
+COLOURS = {"critical": "1;31", "warning": "1;33", "pending": "33", "heading": "1"}
+
+
+def painter(out: TextIO) -> Paint:
+    """Return what colours a text where `out` is a terminal that shall have colours (no-color.org)."""
+    if not out.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return plain
+    return lambda text, kind: f"\x1b[{COLOURS[kind]}m{text}\x1b[0m" if kind in COLOURS else text
+
+
+def plain(text: str, kind: str) -> str:
+    return text
 
 
 def printable(text: object, longest: int = 200) -> str:
@@ -15,10 +32,16 @@ def printable(text: object, longest: int = 200) -> str:
     return spelt if len(spelt) <= longest else spelt[: longest - 1] + "…"
 
 
-def paragraph(text: str, indent: int = 2) -> Iterator[str]:
+def paragraph(text: str, indent: int = 2, label: str = "") -> Iterator[str]:
+    """Give lines that are indented; a label stands before the first, in the indent."""
     space = " " * indent
     yield from textwrap.wrap(
-        text, COLUMNS, initial_indent=space, subsequent_indent=space, break_on_hyphens=False
+        text,
+        COLUMNS,
+        initial_indent=f"  {label}".ljust(indent) if label else space,
+        subsequent_indent=space,
+        break_on_hyphens=False,
+        break_long_words=False,
     )
 
 

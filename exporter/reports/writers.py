@@ -92,11 +92,7 @@ def lines(found: Writers, seconds: float) -> Iterator[str]:
     yield f"TOP WRITERS in {seconds:.0f} s ({found.running} runs are RUNNING)"
     if found.groups:
         yield ""
-        yield from table(
-            ("experiment", "user", "source", "commit", "runs", "new", "steps/s"),
-            (17, 11, 18, 8, -5, -4, -8),
-            (_cells(one) for one in found.groups),
-        )
+        yield from groups(found)
         yield ""
         yield from table(
             ("run", "experiment", "steps/s", "new keys"),
@@ -117,6 +113,15 @@ def lines(found: Writers, seconds: float) -> Iterator[str]:
     if found.running >= LISTED:
         yield from paragraph(MANY)
     yield from paragraph(UNSEEN)
+
+
+def groups(found: Writers) -> Iterator[str]:
+    """Give the table of who writes."""
+    yield from table(
+        ("experiment", "user", "source", "commit", "runs", "new", "steps/s"),
+        (17, 11, 18, 8, -5, -4, -8),
+        (_cells(one) for one in found.groups),
+    )
 
 
 def _cells(one: Group) -> tuple[object, ...]:

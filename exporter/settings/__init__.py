@@ -1,6 +1,6 @@
 """The settings: what can be set, and how file, environment and flags become it."""
 
-from exporter.settings.keys import Database, Log, Probes, Server, Settings, Statements, Web
+from exporter.settings.keys import Database, Log, Probes, Prometheus, Server, Settings, Statements, Web
 from exporter.settings.leaf import Leaf
 from exporter.settings.loading import SettingsError, add_flags, flags_of, leaves, load, schema
 
@@ -9,6 +9,7 @@ __all__ = [
     "Leaf",
     "Log",
     "Probes",
+    "Prometheus",
     "Server",
     "Settings",
     "SettingsError",

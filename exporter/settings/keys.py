@@ -186,6 +186,27 @@ class Statements(Section, frozen=True, forbid_unknown_fields=True, kw_only=True)
     )
 
 
+class Prometheus(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where `diagnose` asks for what the rules have found; the exporter itself asks no Prometheus."""
+
+    url: Annotated[
+        BaseUrl,
+        Meta(
+            description="Base URL of the Prometheus, Thanos or Mimir that `diagnose` asks, prefix included."
+        ),
+    ] = ""
+    username: Annotated[str, Meta(description="Basic-auth user at that Prometheus.")] = ""
+    password: Annotated[Secret | None, Meta(description="Basic-auth password at that Prometheus.")] = None
+    password_file: Annotated[
+        str, Meta(description="File that holds the basic-auth password at that Prometheus.")
+    ] = ""
+    token: Annotated[Secret | None, Meta(description="Bearer token at that Prometheus.")] = None
+    token_file: Annotated[str, Meta(description="File that holds the bearer token at that Prometheus.")] = ""
+    ca_file: Annotated[
+        str, Meta(description="CA certificates in PEM to trust there instead of the usual ones.")
+    ] = ""
+
+
 class Settings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of mlflow-exporter; every key is optional."""
 
@@ -195,6 +216,7 @@ class Settings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     database: Database = Database()
     probes: Probes = Probes()
     statements: Statements = Statements()
+    prometheus: Prometheus = Prometheus()
     collectors: Annotated[
         tuple[str, ...],
         Meta(

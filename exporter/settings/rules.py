@@ -10,12 +10,16 @@ from pathlib import Path
 from exporter.settings.leaf import Given, did_you_mean, fault, near
 
 PASSWORDS = ("database.password", "database.password_file", "database.password_command")
-BASIC = ("server.username", "server.password", "server.password_file")
-BEARER = ("server.token", "server.token_file")
+# By basic auth, or by a bearer token, at each server that is asked over HTTP.
+LOGINS = tuple(
+    (
+        (f"{section}.username", f"{section}.password", f"{section}.password_file"),
+        (f"{section}.token", f"{section}.token_file"),
+    )
+    for section in ("server", "prometheus")
+)
 EXCLUSIVE = (
-    ("server.password", "server.password_file"),
-    BEARER,
-    *itertools.product(BASIC, BEARER),
+    *(pair for basic, bearer in LOGINS for pair in (basic[1:], bearer, *itertools.product(basic, bearer))),
     ("database.dsn", "database.dsn_file"),
     *itertools.combinations(PASSWORDS, 2),
 )
@@ -50,14 +54,14 @@ def _exclusive(given: Mapping[str, Given]) -> Iterator[str]:
 
 
 def _incomplete(given: Mapping[str, Given]) -> Iterator[str]:
-    username, *passwords = BASIC
-    if any(path in given for path in BEARER):
-        return  # told already
-    if username in given and not any(path in given for path in passwords):
-        yield fault(given[username].where, "alone", f"with {' or '.join(passwords)}")
-    for path in passwords:
-        if path in given and username not in given:
-            yield fault(given[path].where, "alone", f"with {username}")
+    for (username, *passwords), bearer in LOGINS:
+        if any(path in given for path in bearer):
+            continue  # told already
+        if username in given and not any(path in given for path in passwords):
+            yield fault(given[username].where, "alone", f"with {' or '.join(passwords)}")
+        for path in passwords:
+            if path in given and username not in given:
+                yield fault(given[path].where, "alone", f"with {username}")
 
 
 def _slow_probes(given: Mapping[str, Given], defaults: Mapping[str, object]) -> Iterator[str]:

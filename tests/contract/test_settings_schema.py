@@ -28,6 +28,7 @@ BEYOND_A_SCHEMA = {
     "line-break": "strings are not restricted further",
     "missing-file": "what the disk holds",
     "password-without-username": "the environment may give the user",
+    "prometheus-password-alone": "the environment may give the user",
     "timeout-above-interval": "numbers against each other",
     "username-without-password": "the environment may give the password",
 }

@@ -288,6 +288,8 @@ def test_a_flag_for_every_leaf_but_secrets_and_maps() -> None:
         "database.dsn",
         "database.password",
         "probes.urls",
+        "prometheus.password",
+        "prometheus.token",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from exporter.pack.dashboards.limits import Signal, signals
@@ -69,7 +70,31 @@ WORDS = {
 
 def words(signal: Signal) -> Words:
     """Return the words of a signal; raises KeyError where nobody has written them."""
-    return WORDS[signal.matchers.split(",", 1)[1].strip()]
+    return WORDS[signal.place]
+
+
+def headline(said: Words, value: float) -> str:
+    """Return the words with evidence in them that is in its threshold's unit, as the board has them."""
+    return said.text.replace("{}", _rounded(said, value))
+
+
+def figure(said: Words, value: float) -> str:
+    """Return only the number and the unit of the evidence; nothing where the words have no number."""
+    return f"{_rounded(said, value)}{_unit(said)}" if said.scale else ""
+
+
+def limit(said: Words, threshold: float) -> str:
+    """Return the threshold likewise, which is not rounded: at 0.5 a first whole one counts."""
+    return f"{threshold * said.scale:g}{_unit(said)}" if said.scale else ""
+
+
+def _rounded(said: Words, value: float) -> str:
+    return f"{round(value * said.scale / said.step) * said.step:.10g}"
+
+
+def _unit(said: Words) -> str:
+    found = re.search(r"\{\}( %| ms| s)(?= |$)", said.text)
+    return found[1] if found else ""
 
 
 def evidence() -> str:

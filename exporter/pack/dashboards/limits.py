@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -36,6 +36,11 @@ class Signal:
         """Tell whether these are labels of a record of this pressure."""
         return all(labels.get(name) == value for name, value in _LABEL.findall(self.matchers))
 
+    @property
+    def place(self) -> str:
+        """The matchers without the cause."""
+        return self.matchers.split(",", 1)[1].strip()
+
 
 _site: dict[str, str] = {}
 
@@ -54,17 +59,25 @@ def use(rules: Mapping[str, str]) -> None:
 @cache
 def signals() -> tuple[Signal, ...]:
     """Return all signals in the causes' order; an alert may have several, and a signal several measures."""
-    found = []
+    found: list[Signal] = []
     for cause in CAUSES:
         name = f"{cause.slug}.yml"
         text = _site.get(name) or (alerts() / "rules" / name).read_text(encoding="utf-8")
         for group in yaml.safe_load(text)["groups"]:
             for rule in group["rules"]:
-                for matchers, number in _COMPARED.findall(rule["expr"] if "alert" in rule else ""):
-                    labels = dict(_LABEL.findall(matchers))
-                    of = (rule["alert"], rule["labels"]["severity"])
-                    found.append(Signal(cause.slug, labels["signal"], matchers, float(number), *of))
+                if "alert" in rule:
+                    found += compared(rule["expr"], rule["alert"], rule["labels"]["severity"])
     return tuple(found)
+
+
+def compared(expr: str, alert: str, severity: str) -> Iterator[Signal]:
+    """Yield what an alert's expression compares, as we write it or as Prometheus' API gives it."""
+    for matchers, number in _COMPARED.findall(expr):
+        labels = dict(_LABEL.findall(matchers))
+        # Prometheus gives them back in an order of its own.
+        order = sorted(labels, key=lambda name: (name != "cause", name != "signal", name))
+        written = ", ".join(f'{name}="{labels[name]}"' for name in order)
+        yield Signal(labels["cause"], labels["signal"], written, float(number), alert, severity)
 
 
 def threshold(alert: str, of: str = "") -> float:
