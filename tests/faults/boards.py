@@ -27,6 +27,8 @@ from tests.lab.stack import FACTOR
 
 SCRAPE = 15 / FACTOR
 LARGEST = 5
+# What may not be on top of the board: another cause, one that is the fault's consequence only, or nothing.
+ANOTHER, LED, MISSING = "ANOTHER", "WHAT IT LEADS TO", "MISSING"
 BEFORE = 5.0  # seconds: the clock of the result and that of the series are not the same
 
 # What no fault fills, with why: panels by dashboard and title, and columns by these and their field.
@@ -87,9 +89,9 @@ class Seen:
         if not self.result.delivered:
             return "of findings only"
         if not self.ranks:
-            return "MISSING"
+            return MISSING
         first = self.ranks[0][0]
-        return "its own" if first in causes else "what it leads to" if first in led else "ANOTHER"
+        return "its own" if first in causes else LED if first in led else ANOTHER
 
 
 def seen(result: Result, series: Path) -> Seen:
@@ -173,6 +175,11 @@ class Summary:
             if (one.dashboard, one.title, column) not in BARE
         )
 
+    @property
+    def astray(self) -> int:
+        """Return on how many faults the board had something else on top than what was made."""
+        return sum(self.first[one] for one in (ANOTHER, LED, MISSING))
+
     def lines(self) -> Iterator[str]:
         for trouble, *where in self.troubles.values():
             yield f"{trouble}\n  on {'; '.join(where)}"
@@ -202,7 +209,9 @@ def main() -> int:
         summary.add(one)
         print(line(one), flush=True)
     print(*summary.lines(), sep="\n")
-    return 1 if summary.troubles or summary.empty or summary.bare or not summary.first else 0
+    return (
+        1 if summary.troubles or summary.empty or summary.bare or summary.astray or not summary.first else 0
+    )
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ THERE = f'{HERE}, instance=~"$instance"'
         ),
         # What rules make has no instance.
         ("mlflow:pressure:ratio", f"mlflow:pressure:ratio{{{HERE}}}"),
-        ('ALERTS{alertstate="firing"}', f'ALERTS{{{HERE}, alertstate="firing"}}'),
+        ('ALERTS{alertstate="firing"}', f'ALERTS{{{HERE}, alertname=~"Mlflow.+", alertstate="firing"}}'),
         ("process_open_fds / mlflow_db_up", f"process_open_fds{{{THERE}}} / mlflow_db_up{{{THERE}}}"),
         # Functions, labels and texts are no series.
         ('label_replace(vector(1), "up", "mlflow_db_up", "", "")',) * 2,

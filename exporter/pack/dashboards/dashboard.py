@@ -9,7 +9,7 @@ from typing import Any
 
 from exporter.pack.dashboards import colours
 from exporter.pack.dashboards.panel import DATASOURCE, Panel
-from exporter.pack.dashboards.promql import SERVER
+from exporter.pack.dashboards.promql import ALERTS, SERVER
 
 Json = dict[str, Any]
 
@@ -29,13 +29,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """`name` is that of its file, and with `mlflow-` before it its address in Grafana."""
+    """`name` is that of its file, and with `mlflow-` before it its address in Grafana.
+
+    `fleet` lets several tracking servers be chosen; on the others a line would be of one and its limit of another.
+    """
 
     name: str
     title: str
     text: str
     rows: Sequence[Row]
     since: str = "now-6h"
+    fleet: bool = False
 
     @property
     def panels(self) -> list[Panel]:
@@ -55,7 +59,7 @@ class Dashboard:
             "timepicker": {},
             "refresh": "1m",
             "timezone": "browser",
-            "templating": {"list": variables()},
+            "templating": {"list": variables(self.fleet)},
             "annotations": {"list": marks()},
             "links": links(),
             "panels": placed(self.rows),
@@ -64,7 +68,7 @@ class Dashboard:
         }
 
 
-def variables() -> list[Json]:
+def variables(fleet: bool) -> list[Json]:
     """Return data source, job, tracking server and instance, each narrowed by those before it."""
     source = {
         "name": "datasource",
@@ -83,12 +87,18 @@ def variables() -> list[Json]:
         source,
         variable("job", "Job", "mlflow_exporter_build_info", ".+"),
         # Any value, and none: a job with one server need not name it.
-        variable("tracking_server", "Tracking server", 'mlflow_exporter_build_info{job=~"$job"}', ".*"),
+        variable(
+            "tracking_server",
+            "Tracking server",
+            'mlflow_exporter_build_info{job=~"$job"}',
+            ".*",
+            several=fleet,
+        ),
         variable("instance", "Instance", f"mlflow_exporter_build_info{{{SERVER}}}", ".+"),
     ]
 
 
-def variable(name: str, label: str, series: str, every: str) -> Json:
+def variable(name: str, label: str, series: str, every: str, *, several: bool = True) -> Json:
     query = f"label_values({series}, {name})"
     return {
         "name": name,
@@ -101,10 +111,10 @@ def variable(name: str, label: str, series: str, every: str) -> Json:
         "sort": 1,
         "regex": "",
         "hide": 0,
-        "multi": True,
-        "includeAll": True,
+        "multi": several,
+        "includeAll": several,
         "allValue": every,
-        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]} if several else {},
         "options": [],
     }
 
@@ -116,7 +126,7 @@ def marks() -> list[Json]:
         annotation(
             "Alerts",
             colours.CRITICAL,
-            f'ALERTS{{{SERVER}, alertname=~"Mlflow.+", alertstate="firing", severity!="info"}}',
+            f'ALERTS{{{ALERTS}, alertstate="firing", severity!="info"}}',
             "{{alertname}}",
         ),
         annotation(

@@ -272,8 +272,11 @@ def stat(
 ) -> Panel:
     """Return one number, or several side by side, as of the end of the time; `filled` colours the whole tile.
 
-    There is no line of its past: with one the number would be the last that there was, however old.
+    There is no line of its past: with one the number would be the last that there was, however old. What says that
+    all is well by its colour says so from 0 on: without data there is no colour that means anything.
     """
+    if base == colours.OK:
+        steps, base = [above(colours.OK, 0), *steps], colours.UNKNOWN if filled else colours.NONE
     defaults: Json = {"thresholds": thresholds(*steps, base=base), "color": {"mode": "thresholds"}}
     if maps:
         defaults["mappings"] = mapped(maps)

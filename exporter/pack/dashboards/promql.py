@@ -11,6 +11,8 @@ from exporter.reports.reference import declared
 # What the variables select. Rules and ALERTS know no instance: their rules aggregate over a tracking server's.
 SERVER = 'job=~"$job", tracking_server=~"$tracking_server"'
 INSTANCE = f'{SERVER}, instance=~"$instance"'
+# Of all the alerts that a Prometheus evaluates, ours: All selects every job.
+ALERTS = f'{SERVER}, alertname=~"Mlflow.+"'
 
 # A text in quotes is passed over; the name of a series may have matchers of its own.
 _TOKEN = re.compile(
@@ -64,7 +66,7 @@ def selected(expr: str) -> str:
         name = token["name"]
         if not name:
             return token[0]
-        matchers = SERVER if ":" in name or name == "ALERTS" else INSTANCE
+        matchers = ALERTS if name == "ALERTS" else SERVER if ":" in name else INSTANCE
         own = (token["own"] or "")[1:-1]
         return f"{name}{{{', '.join(part for part in (matchers, own) if part)}}}"
 

@@ -12,14 +12,11 @@ from exporter.pack.dashboards import colours
 from exporter.pack.dashboards.dashboard import Dashboard, Row
 from exporter.pack.dashboards.limits import threshold
 from exporter.pack.dashboards.panel import Column, Limit, Panel, above, fixed, graph, stat, states, table
+from exporter.pack.dashboards.terms import UP
 from exporter.samplers import load
 
 EXPORTER = "job, tracking_server, instance"
 INTERVAL = "[$__rate_interval]"
-
-# `up` and `process_*` are of all targets of Prometheus: these are the exporters', also of one that has gone.
-KNOWN = "last_over_time(mlflow_exporter_build_info[1d])"
-UP = f"(up and on (job, instance) {KNOWN})"
 
 PAST = "[$__range] @ end()"
 
@@ -403,4 +400,5 @@ MONITORING = Dashboard(
         Row("Samplers", [samplers()]),
         Row("What the monitoring costs", [cost()]),
     ],
+    fleet=True,
 )

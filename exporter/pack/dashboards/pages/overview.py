@@ -15,6 +15,7 @@ from exporter.pack.dashboards.panel import (
     states,
     table,
 )
+from exporter.pack.dashboards.terms import API, REPLICA, SERVER, api, failed_steps, median, per_core
 
 EACH = "job, tracking_server, cause"
 ROWS = 50  # of the board, which every tracking server has a dozen for
@@ -49,8 +50,9 @@ def tiles() -> list[Panel]:
     return [
         stat(
             "Server",
-            "1 while the processes of at least one replica run and listen. DOWN: MlflowServerDown and its runbook.",
-            "max(mlflow_server_up)",
+            "UP while at least one replica of each tracking server runs and listens. DOWN: MlflowServerDown and its "
+            "runbook.",
+            f"min(max by ({SERVER}) ({REPLICA}))",
             maps=up,
             filled=True,
             base=colours.UNKNOWN,
@@ -59,10 +61,11 @@ def tiles() -> list[Panel]:
         ),
         stat(
             "API",
-            "Whether the last call of the API's probe was answered rightly, by the worst exporter. FAILS: users' calls "
-            "fail too, even while /health is green.",
-            'min(mlflow_probe_success{probe="api"})',
-            maps={0: ("FAILS", colours.CRITICAL), 1: ("OK", colours.OK)},
+            "Whether the API probe's calls are answered rightly, of the worst server. FAILS: users' calls fail too, "
+            "even while /health is green; MlflowApiFailing. LOGIN: the probe has none, or a wrong one, and the API is "
+            "not known: set server.username.",
+            api(),
+            maps=API,
             filled=True,
             base=colours.UNKNOWN,
             unit_="short",
@@ -70,8 +73,9 @@ def tiles() -> list[Panel]:
         ),
         stat(
             "Database",
-            "1 while Postgres answers at least one exporter. DOWN: MlflowDatabaseDown and its runbook.",
-            "max(mlflow_db_up)",
+            "UP while each tracking server's database answers at least one exporter. DOWN: MlflowDatabaseDown and its "
+            "runbook.",
+            f"min(max by ({SERVER}) (mlflow_db_up))",
             maps=up,
             filled=True,
             base=colours.UNKNOWN,
@@ -80,14 +84,12 @@ def tiles() -> list[Panel]:
         ),
         stat(
             "API, median",
-            "Half of the API probe's calls took less. Normal is what it was last week at this time of day; the request "
+            "Half of the API probe's calls at the server took less. Normal is what it was last week at this time of "
+            "day; the request "
             "path below says where it goes.",
-            'histogram_quantile(0.5, sum by (le) (rate(mlflow_probe_duration_seconds_bucket{probe="api"}'
-            "[$__rate_interval]))) >= 0",
+            median("api"),
             unit_="s",
             absent_="no answer",
-            steps=[above(colours.WARNING, 1)],
-            base=colours.OK,
             width=3,
         ),
         stat(
@@ -105,8 +107,7 @@ def tiles() -> list[Panel]:
             "hour burns the budget.",
             "max(mlflow:http_errors:ratio_rate5m)",
             unit_="percentunit",
-            steps=[above(colours.WARNING, 0.005), above(colours.CRITICAL, 0.05)],
-            base=colours.NONE,
+            steps=failed_steps(),
             absent_="not exposed",
             width=3,
         ),
@@ -123,11 +124,12 @@ def tiles() -> list[Panel]:
             "Firing",
             "Alerts that fire and are worth a notification. The board names their causes; what is silenced because "
             "another cause explains it is counted too.",
-            'count(ALERTS{alertstate="firing", severity=~"critical|warning"}) or vector(0)',
+            'count(ALERTS{alertstate="firing", severity=~"critical|warning"})  or 0 * count(mlflow:pressure:ratio)',
             unit_="short",
             steps=[above(colours.WARNING, 1)],
             base=colours.OK,
             filled=True,
+            absent_="no rules",
             width=3,
         ),
     ]
@@ -137,17 +139,22 @@ def rank() -> str:
     """Return PromQL for the causes that the board has room for, with their place: the greatest first.
 
     Firing before pending before findings; among equals causes before availability, which only says that users feel
-    it; then the pressure, which 40 keeps from counting for more than the others.
+    it, and that before exporter, which is blind where a database is down; then the pressure, which 40 keeps from
+    counting for more than the others.
     """
     return f"""
         topk({ROWS},
-          100 * max by ({EACH}) (
+          300 * max by ({EACH}) (
                  2.0 * ALERTS{{alertstate="firing", severity=~"critical|warning"}}
               or       ALERTS{{alertstate="pending", severity=~"critical|warning"}}
               or 0.5 * ALERTS{{alertstate="firing", severity="info"}}
               or 0.0 * mlflow:pressure:ratio
             )
-        + max by ({EACH}) (50 + 0 * mlflow:pressure:ratio{{cause!="availability"}} or 0 * mlflow:pressure:ratio)
+        + max by ({EACH}) (
+               100 + 0 * mlflow:pressure:ratio{{cause!~"availability|exporter"}}
+            or  50 + 0 * mlflow:pressure:ratio{{cause="availability"}}
+            or       0 * mlflow:pressure:ratio
+          )
         + clamp_max(max by ({EACH}) (mlflow:pressure:ratio), 40)
         )"""
 
@@ -155,7 +162,9 @@ def rank() -> str:
 def board() -> Panel:
     nearest = f"topk by ({EACH}) (1, mlflow:pressure:ratio)"
     # A cause with findings only has no pressure to tell of.
-    findings = f'topk by ({EACH}) (1, ALERTS{{alertstate="firing", severity="info"}})'
+    findings = f"""
+        topk by ({EACH}) (1, ALERTS{{alertstate="firing", severity="info"}})
+        unless on ({EACH}) ALERTS{{alertstate="firing", severity=~"critical|warning"}}"""
     pressure = f"""
         (
              ({nearest} < 0.5) * on ({EACH}) group_left (evidence)
@@ -169,7 +178,9 @@ def board() -> Panel:
         "Causes, nearest first",
         "Every cause with its highest pressure: how near the evidence is to firing. At 1 the alert's condition holds "
         "and its waiting time begins. What fires comes first, and what users feel (availability) after what causes "
-        "it. The top row is where to look: a click on the cause opens its panels, on the state its runbook.",
+        "it. The top row is where to look: a click on the cause opens Causes, where its row has the evidence, a click "
+        "on "
+        "the state its runbook.",
         {"pressure": pressure + shown, "state": state(EACH) + shown, "rank": rank()},
         [
             Column("tracking_server", "Server", width=64),
@@ -209,11 +220,8 @@ def path() -> Panel:
         "Median duration of each probe, from the outside in. /health needs a worker's event loop, /version a worker's "
         "thread, the API the database too, and the database probe nothing of MLflow. The lowest line that is high is "
         "where the time goes: all of them the server, api alone the database or a full pool.",
-        {
-            name: "histogram_quantile(0.5, sum by (le) (rate(mlflow_probe_duration_seconds_bucket"
-            f'{{probe="{name}"}}[$__rate_interval]))) >= 0'
-            for name in colours.PROBES
-        },
+        {name: median(name) for name in colours.PROBES}
+        | {"health from clients": median("health", '!="server"')},
         unit_="s",
     )
 
@@ -227,8 +235,7 @@ def saturation() -> Panel:
         " / mlflow_server_worker_database_pool_capacity)",
         "connections": "max(mlflow_db_connections_used"
         " / (mlflow_db_connections_limit - mlflow_db_connections_reserved))",
-        "database CPU": "clamp_max(max(sum by (instance) (rate(mlflow_db_load_seconds_total"
-        '{wait_class=~"cpu|lwlock"}[$__rate_interval])) / on (instance) mlflow_db_cpu_cores), 1.2)',
+        "database CPU": f"""clamp_max({per_core('wait_class=~"cpu|lwlock"')}, 1.2)""",
         "storage": "max(1 - mlflow_db_storage_free_bytes / mlflow_db_storage_size_bytes)",
     }
     return graph(
@@ -249,4 +256,5 @@ OVERVIEW = Dashboard(
     [
         Row("", [tiles(), [board(), timeline()], [path(), saturation()]]),
     ],
+    fleet=True,
 )

@@ -18,6 +18,7 @@ from exporter.pack.dashboards.panel import (
     states,
     table,
 )
+from exporter.pack.dashboards.terms import api_failed
 
 Json = dict[str, Any]
 
@@ -52,7 +53,6 @@ REASONS = {
     "dns|tls|unreachable": "light-purple",
     "http_3xx|http_401|http_403|http_4xx|auth|settings": "#8E8E8E",
 }
-LOGIN = "http_401|http_403|settings"  # of the probe, not of users
 
 # Seconds. Below the histogram's first bound a quantile is where it would be in the bucket, and nothing measured.
 FIRST = 0.004
@@ -221,19 +221,12 @@ def answers() -> list[Panel]:
 
 
 def failures() -> list[Panel]:
-    failed = f'mlflow_probe_failures_total{{probe="api", reason!~"{LOGIN}"}}'
     return [
         places(
             "API probe, failed",
             "Share of the API probe's attempts that failed, by place, its own login left out. Normal is 0. Above "
             "the line for a minute is MlflowApiFailing: users cannot log or search.",
-            {
-                "{{vantage}}": f"""
-                          sum by (vantage) (rate({failed}[$__rate_interval]))
-                        / (sum by (vantage) (
-                            rate(mlflow_probe_attempts_total{{probe="api"}}[$__rate_interval])
-                          ) > 0)"""
-            },
+            {"{{vantage}}": api_failed()},
             unit_="percentunit",
             most=1,
             limit=Limit("MlflowApiFailing"),

@@ -20,14 +20,9 @@ from exporter.pack.dashboards.panel import (
     states,
     table,
 )
+from exporter.pack.dashboards.terms import API, PACE, REPLICA, api, failed_steps
 
 UP = {0: ("DOWN", colours.CRITICAL), 1: ("UP", colours.OK)}
-
-# Of a month's budget, the pace at which the budgets' alerts fire within the hour.
-PACE = 14.4
-
-# An exporter beside the database, or one that only probes, sees no server at any time: it is no replica.
-REPLICA = "mlflow_server_up and max_over_time(mlflow_server_up[1d]) == 1"
 
 # A worker's slot has the same hue on every panel, and that of another replica a shade of it.
 WORKER = "{{instance}} #{{worker}}"
@@ -87,20 +82,22 @@ def exposed(title: str, text: str, query: str, **options: Any) -> Panel:
 def tiles() -> list[Panel]:
     return [
         stat(
-            "Replicas up",
-            "Replicas whose processes run and listen. Fewer than usual: the table below says which one is away, the "
-            "alert is MlflowServerProcessMissing; none: MlflowServerDown.",
-            "sum(mlflow_server_up)",
-            steps=[above(colours.OK, 1)],
-            base=colours.CRITICAL,
+            "Replicas away",
+            "Replicas that were seen in the last week and do not run or listen now. The table below says which; all of "
+            "them: MlflowServerDown.",
+            f"count({REPLICA} == 0) or 0 * count({REPLICA})",
+            unit_="short",
+            steps=[above(colours.WARNING, 1)],
+            base=colours.OK,
             filled=True,
         ),
         stat(
             "API",
-            "Whether the last call of the API's probe was answered rightly, by the worst exporter. FAILS: users' calls "
-            "fail too, even while /health is green; see MlflowApiFailing.",
-            'min(mlflow_probe_success{probe="api"})',
-            maps={0: ("FAILS", colours.CRITICAL), 1: ("OK", colours.OK)},
+            "Whether the API probe's calls are answered rightly. FAILS: users' calls fail too, even while /health is "
+            "green; see MlflowApiFailing. LOGIN: the probe has none, and the API is not known.",
+            api(),
+            maps=API,
+            base=colours.UNKNOWN,
             filled=True,
             unit_="short",
         ),
@@ -117,11 +114,7 @@ def tiles() -> list[Panel]:
             "allows.",
             "max(mlflow:http_errors:ratio_rate5m)",
             unit_="percentunit",
-            steps=[
-                above(colours.OK, 0),
-                above(colours.NEAR, threshold("MlflowApiErrorBudgetBurn")),
-                Limit("MlflowApiErrorBudgetBurn", scale=PACE).step(),
-            ],
+            steps=failed_steps(),
             absent_="not exposed",
         ),
         stat(

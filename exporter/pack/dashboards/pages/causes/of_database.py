@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporter.pack.dashboards.pages.causes.row import row
 from exporter.pack.dashboards.panel import Column, Limit, graph, limit_line, table
-from exporter.pack.dashboards.terms import SAMPLED, sessions
+from exporter.pack.dashboards.terms import SAMPLED, per_core, sessions
 
 LOAD = graph(
     "Load by what it waits for",
@@ -45,10 +45,7 @@ DATABASE_SIZE = row(
             "Sessions for each core",
             "Sessions that want CPU (at work, or at a short lock) for each core. Normal is below 0.7; above 1 they "
             "queue.",
-            {
-                "sessions": 'max(sum by (instance) (rate(mlflow_db_load_seconds_total{wait_class=~"cpu|lwlock"}'
-                f"[$__rate_interval])) / on (instance) {SAMPLED} / on (instance) mlflow_db_cpu_cores)"
-            },
+            {"sessions": per_core('wait_class=~"cpu|lwlock"')},
             unit_="none",
             limit=Limit("MlflowDatabaseCpuSaturated", "load"),
         ),

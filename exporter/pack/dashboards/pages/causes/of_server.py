@@ -5,9 +5,7 @@ from __future__ import annotations
 from exporter.pack.dashboards import colours
 from exporter.pack.dashboards.pages.causes.row import row
 from exporter.pack.dashboards.panel import Limit, graph, limit_line, states
-from exporter.pack.dashboards.terms import median
-
-ATTEMPTS = '(sum(rate(mlflow_probe_attempts_total{probe="api"}[$__rate_interval])) > 0)'
+from exporter.pack.dashboards.terms import UP, api_failed, median
 
 AVAILABILITY = row(
     "availability",
@@ -25,11 +23,9 @@ AVAILABILITY = row(
         ),
         graph(
             "API probes that fail",
-            "Share of the API probe's attempts without a right answer. Normal is 0; above the line users are hurt.",
-            {
-                "failed": 'sum(rate(mlflow_probe_failures_total{probe="api"}[$__rate_interval]))'
-                f" / {ATTEMPTS} or 0 * {ATTEMPTS}"
-            },
+            "Share of the API probe's attempts without a right answer, by place, its own login left out. Normal is 0; "
+            "above the line users are hurt.",
+            {"{{vantage}}": api_failed()},
             unit_="percentunit",
             limit=Limit("MlflowApiFailing"),
             most=1,
@@ -184,7 +180,8 @@ NETWORK_LATENCY = row(
     [
         graph(
             "To the database",
-            "The fastest tenth of the database probe's attempts: login and one statement, which is mostly the way. "
+            "The fastest tenth of the database probe's attempts: one statement on a session that stands, which is "
+            "mostly the way. "
             "Normal is below 2 ms in one zone; each call to MLflow pays it ten times.",
             {
                 "round trip": "max(histogram_quantile(0.1, sum by (instance, le) (rate("
@@ -203,7 +200,7 @@ NETWORK_LATENCY = row(
         ),
         graph(
             "Where the time goes",
-            "Median of each probe. A slow way to the database lifts api by ten round trips and database by three, and "
+            "Median of each probe. A slow way to the database lifts api by ten round trips and database by one, and "
             "leaves health and version where they were.",
             {probe: median(probe) for probe in colours.PROBES},
             unit_="s",
@@ -219,11 +216,10 @@ OPEN_FILES = row(
     [
         graph(
             "Used of the limit",
-            "Open files of the fullest worker, of Postgres' fullest process and of the machine, against their limits. "
-            "Normal is below 0.3, and flat.",
+            "Open files of the fullest worker and of the machine, against their limits. Normal is below 0.3, and flat. "
+            "Postgres' processes, which fill theirs by themselves, are on Database.",
             {
                 "server": "max(mlflow_server_worker_open_fds / mlflow_server_worker_max_fds)",
-                "postgres": "max(mlflow_db_process_open_fds / mlflow_db_process_max_fds)",
                 "machine": "max(mlflow_host_open_files / mlflow_host_max_open_files)",
             },
             unit_="percentunit",
@@ -256,7 +252,7 @@ EXPORTER = row(
         states(
             "Exporters",
             "Whether Prometheus can scrape each exporter. AWAY: its process, its port, or the network.",
-            {"{{instance}}": "min by (instance) (up)"},
+            {"{{instance}}": f"min by (instance) ({UP})"},
             {1: ("scraped", "green"), 0: ("AWAY", "red")},
         ),
         states(

@@ -14,6 +14,7 @@ from exporter.pack.dashboards.pages.database.replication import REPLICATION, SQL
 from exporter.pack.dashboards.pages.database.settings import SETTINGS
 from exporter.pack.dashboards.pages.database.tables import TABLES, VACUUM
 from exporter.pack.dashboards.panel import Limit, Panel, above, stat
+from exporter.pack.dashboards.terms import SERVER
 
 
 def version() -> Panel:
@@ -34,9 +35,9 @@ def tiles() -> list[Panel]:
     return [
         stat(
             "Database",
-            "UP while Postgres answers at least one exporter. DOWN: MlflowDatabaseDown and its runbook; all the rest "
-            "below is empty then.",
-            "max(mlflow_db_up)",
+            "UP while Postgres answers at least one exporter. DOWN: MlflowDatabaseDown and its runbook; the rest is "
+            "empty then, or as it was last read.",
+            f"min(max by ({SERVER}) (mlflow_db_up))",
             maps={0: ("DOWN", colours.CRITICAL), 1: ("UP", colours.OK)},
             filled=True,
         ),

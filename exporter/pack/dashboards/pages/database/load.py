@@ -5,17 +5,17 @@ from __future__ import annotations
 from exporter.pack.dashboards import colours
 from exporter.pack.dashboards.dashboard import Row
 from exporter.pack.dashboards.panel import Limit, Panel, fixed, graph, limit_line
-from exporter.pack.dashboards.terms import SAMPLED, sessions
+from exporter.pack.dashboards.terms import SAMPLED, per_core, sessions
 
 # Several exporters may watch one database: each of them sees all of it, so the greatest is meant and not the sum.
 CORES = "max(mlflow_db_cpu_cores)"
 ROOM = "max(mlflow_db_connections_limit - mlflow_db_connections_reserved)"
 
 
-def active(matchers: str, of: str = "") -> str:
-    """Return PromQL for all sessions with these labels at work on average, divided by `of` of the same exporter."""
+def active(matchers: str) -> str:
+    """Return PromQL for all sessions with these labels at work on average."""
     rate = f"rate(mlflow_db_load_seconds_total{{{matchers}}}[$__rate_interval])"
-    return f"max(sum without (wait_class, database) ({rate}) / {SAMPLED}{f' / {of}' if of else ''})"
+    return f"max(sum without (wait_class, database) ({rate}) / {SAMPLED})"
 
 
 def connections(state: str) -> str:
@@ -70,7 +70,7 @@ LOAD = Row(
                 "Sessions that are at work or wait for a short lock in memory, for each core of the database. Normal "
                 "is below 0.7; above the line they queue: MlflowDatabaseCpuSaturated, or MlflowReadsCrowdOutWrites "
                 "where nearly all of it is reads.",
-                {"sessions per core": active('wait_class=~"cpu|lwlock"', "mlflow_db_cpu_cores")},
+                {"sessions per core": per_core('wait_class=~"cpu|lwlock"')},
                 unit_="short",
                 limit=Limit("MlflowDatabaseCpuSaturated", "load"),
                 at_least=1.2,
