@@ -106,6 +106,12 @@ def plan(settings: Settings, found: Found | None, ambiguous: bool = False) -> Pl
     return Plan(tuple(lane for lane in lanes if lane.collectors), tuple(probes), load)
 
 
+def may_be_out_of_reach(settings: Settings, elsewhere: bool) -> bool:
+    """Say whether an address that was found, in another network namespace, is all that is known of a server."""
+    database = settings.database.dsn or settings.database.dsn_file
+    return elsewhere and not (settings.server.url and database)
+
+
 def withholds_login(settings: Settings, found: Found | None) -> bool:
     """Say whether a secret is set that would go to a server of another user, who may only pose as one."""
     server, database = settings.server, settings.database

@@ -10,7 +10,7 @@ from exporter.collector import SourceError
 from exporter.discovery import Discovery, Found, Sighting
 from exporter.logs import printable
 from exporter.metric import Sample, gauge
-from exporter.plan import Plan, plan, withholds_login
+from exporter.plan import Plan, may_be_out_of_reach, plan, withholds_login
 from exporter.running import Running
 from exporter.samplers.load import LoadSampler
 from exporter.samplers.probes import Probe
@@ -40,6 +40,11 @@ WITHHELD = (
     "The login for the probes and the database's password are not sent, since the server that was found belongs to "
     "another user, who may only pose as a tracking server: set server.user to its owner, or server.url and "
     "database.dsn."
+)
+
+OUT_OF_REACH = (
+    "The server runs in another network namespace, as containers do, so that its port may not be reachable from here: "
+    "set server.url and database.dsn to addresses that are."
 )
 
 
@@ -100,6 +105,8 @@ class Service:
         """What stands in the way, a sentence each, without secrets."""
         server = self.settings.server
         problems = list(self.sighting.problems)
+        if may_be_out_of_reach(self.settings, self.sighting.elsewhere):
+            problems.append(OUT_OF_REACH)
         if withholds_login(self.settings, self.found):
             problems.append(WITHHELD)
         elif (

@@ -70,6 +70,7 @@ class Sighting:
     cannot be read is None: `workers_configured`, `started` (Unix time), `pool_capacity` (connections that one
     SQLAlchemy engine of a worker may open; also None where it is unlimited), `jobs` (job execution is on).
     `sockets` are the inodes of the listening socket, where it was seen. `version` is MLflow's, or empty.
+    `elsewhere`: the server is known to be in another network namespace.
     """
 
     found: Found | None = None
@@ -83,6 +84,7 @@ class Sighting:
     jobs: bool | None = None
     socket: int | None = None
     version: str = ""
+    elsewhere: bool = False
 
     @property
     def head(self) -> int | None:
@@ -125,7 +127,8 @@ def sight(proc: Path, server: Server, user: str) -> Sighting:
         jobs=JOB_QUEUE in environ if environ is not None else None,
         socket=server.listener.inode if server.readable else None,
         version=version(proc, server),
-        problems=tuple(_problems(proc, server, backend, named)),
+        elsewhere=_elsewhere(proc, server.head.stat.pid, "net"),
+        problems=tuple(_problems(server, backend, named)),
     )
 
 
@@ -180,8 +183,7 @@ def _backend(proc: Path, server: Server, environ: Mapping[str, str] | None, name
     return with_libpq_environment(backend, environ or {}, user_name(server.owner))
 
 
-def _problems(proc: Path, server: Server, backend: Backend | None, named: bool) -> Iterator[str]:
-    pid = server.head.stat.pid
+def _problems(server: Server, backend: Backend | None, named: bool) -> Iterator[str]:
     owner = user_name(server.owner)
     if not server.readable:
         remedy = "root" if server.owner == 0 else f"{owner} or as root"
@@ -201,11 +203,6 @@ def _problems(proc: Path, server: Server, backend: Backend | None, named: bool) 
         yield (
             "Its SQLite file is in memory, in a directory that cannot be read, or in a container's own files: "
             "nothing of it is measured."
-        )
-    if _elsewhere(proc, pid, "net"):
-        yield (
-            f"The server runs in another network namespace, as containers do, so that port {server.listener.port} "
-            "may not be reachable from here: set server.url and database.dsn to addresses that are."
         )
 
 

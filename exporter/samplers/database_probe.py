@@ -17,6 +17,7 @@ from exporter.collector import SourceError
 from exporter.samplers.attempt import Attempt, Failure, ProbeError, late
 from exporter.samplers.probes import Probe
 from exporter.sources.conninfo import Target
+from exporter.sources.names import resolved
 from exporter.sources.postgres_errors import connect_error
 
 # In slices, so that an attempt ended by another thread is noticed; libpq changes its socket from address to
@@ -102,9 +103,9 @@ class DatabaseProbe(Probe):
 
 @contextmanager
 def _connection(conninfo: bytes, attempt: Attempt) -> Iterator[PGconn]:
-    # libpq resolves names in here and blocks: a name service that hangs is a timeout in `connect`, which the
-    # watchdog counts, while one that knows no such name says so and is `dns`.
-    connection = pq.PGconn.connect_start(conninfo)
+    # A name service that hangs is a timeout in `connect`, which the watchdog counts, while one that knows no such name
+    # says so and is `dns`.
+    connection = pq.PGconn.connect_start(resolved(conninfo))
     try:
         while (state := connection.connect_poll()) not in (PollingStatus.OK, PollingStatus.FAILED):
             _wait(connection, select.POLLIN if state == PollingStatus.READING else select.POLLOUT, attempt)

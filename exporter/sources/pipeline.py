@@ -18,6 +18,7 @@ from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PollingStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from exporter.collector import Reason, SourceError
+from exporter.sources.names import resolved
 from exporter.sources.postgres_errors import connect_error, query_error
 
 Row = Mapping[str, object]
@@ -178,10 +179,10 @@ class Link:
 def connect(conninfo: bytes, deadline: float) -> Link:
     """Open a connection; raises SourceError, at the deadline at the latest but for a name service that hangs.
 
-    libpq resolves names in a blocking call, so only a thread that may hang should come here.
+    Names are resolved in a blocking call, so only a thread that may hang should come here.
     """
     try:
-        pgconn = pq.PGconn.connect_start(conninfo)
+        pgconn = pq.PGconn.connect_start(resolved(conninfo))
         while (state := pgconn.connect_poll()) not in (PollingStatus.OK, PollingStatus.FAILED):
             if not _ready(
                 pgconn.socket, deadline, state == PollingStatus.WRITING, state == PollingStatus.READING

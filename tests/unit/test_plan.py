@@ -10,7 +10,7 @@ from exporter import collectors
 from exporter.backend import Backend, backend_of
 from exporter.collector import Reason
 from exporter.discovery import Found
-from exporter.plan import NAMES, HostSpec, Plan, SqliteSpec, plan
+from exporter.plan import NAMES, HostSpec, Plan, SqliteSpec, may_be_out_of_reach, plan
 from exporter.samplers.database_probe import DatabaseProbeSpec
 from exporter.samplers.http_probe import HttpProbeSpec
 from exporter.samplers.load import LoadSpec
@@ -173,3 +173,11 @@ def test_a_probe_can_be_switched_off() -> None:
     made = plan(settings(PROBES_DATABASE="false", PROBES_VERSION="false"), found())
     assert probes(made).keys() == {"health", "api"}
     assert not any(isinstance(probe, DatabaseProbeSpec) for probe in made.probes)
+
+
+def test_addresses_of_another_network_namespace_are_doubtful_until_both_are_set() -> None:
+    url, dsn = {"SERVER_URL": "http://mlflow:5000"}, {"DATABASE_DSN": "postgresql://db/mlflow"}
+    assert may_be_out_of_reach(settings(**url), elsewhere=True)
+    assert may_be_out_of_reach(settings(**dsn), elsewhere=True)
+    assert not may_be_out_of_reach(settings(**url, **dsn), elsewhere=True)
+    assert not may_be_out_of_reach(settings(), elsewhere=False)

@@ -1,0 +1,223 @@
+"""docker-compose.yml run on a Docker Engine: `python -m tests.compose`, as root.
+
+After `python -m tests.compose.install`. Builds the images, starts all but Grafana, stops MLflow, and waits for the
+notification; restarts the engine as a machine's restart does; makes the demo's fault; ends and removes all of it.
+Network and mounts are namespaces of its own. A quarter of an hour, most of it waiting as long as the alerts do.
+`--keep` leaves all of it running where something failed, until Enter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+
+import requests
+import yaml
+
+from tests.compose import standins
+from tests.compose.engine import Engine, EngineError
+from tests.compose.install import ENGINE
+from tests.lab.process import wait_for
+from tests.lab.tools import ROOT
+
+SERVICES = ("postgres", "mlflow", "exporter", "prometheus", "alertmanager", "receiver")
+BUILT = ("setup", "mlflow", "demo")  # by setup the exporter's image
+INSIDE = "MLFLOW_EXPORTER_COMPOSE_TEST_INSIDE"
+EXPORTER, PROMETHEUS, RECEIVER = (f"http://127.0.0.1:{port}" for port in (10500, 9090, 8080))
+
+
+def main(keep: bool) -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    say = _clock()
+    with Engine() as engine:
+        site = Site(engine)
+        try:
+            say("making images that stand in for the public ones")
+            standins.make(engine, site.images())
+            for step in (build, up, hardened, notified, restarted, demonstrated):
+                for line in step(site):
+                    say(f"{step.__name__}: {line}")
+        except (EngineError, TimeoutError, AssertionError, requests.RequestException) as error:
+            print(f"{site.logs()}\nFAILED: {error}", file=sys.stderr)
+            if keep:
+                input(f"DOCKER_HOST={engine.environment()['DOCKER_HOST']} is kept until Enter")
+            return 1
+        site.compose("--profile", "demo", "down", "--volumes")
+    return 0
+
+
+class Site:
+    """The compose file's containers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.file = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+    def images(self) -> set[str]:
+        """Return the public images that the file runs or builds from."""
+        built = re.findall(
+            r"^FROM (\S+:\S+)",
+            (ROOT / "exporter/Dockerfile").read_text()
+            + (ROOT / "exporter/compose/mlflow.Dockerfile").read_text(),
+            re.MULTILINE,
+        )
+        return {*built, *(one["image"] for one in self.file["services"].values() if "build" not in one)}
+
+    def compose(self, *arguments: str, **env: str) -> str:
+        where = ["--project-directory", str(ROOT), "--file", str(ROOT / "docker-compose.yml")]
+        return self.engine.compose("--project-name", "site", *where, *arguments, env=env)
+
+    def inspect(self, service: str) -> dict[str, object]:
+        found: list[dict[str, object]] = json.loads(self.engine.docker("inspect", f"site_{service}_1"))
+        return found[0]
+
+    def run(self, service: str, *command: str) -> str:
+        return self.engine.docker("exec", f"site_{service}_1", *command)
+
+    def healthy(self) -> bool:
+        states = self.engine.docker("ps", "--format", "{{.Names}} {{.Status}}").splitlines()
+        up = {state.split()[0] for state in states if "(healthy)" in state}
+        return {f"site_{service}_1" for service in SERVICES} <= up
+
+    def value(self, query: str) -> float | None:
+        answer = requests.get(f"{PROMETHEUS}/api/v1/query", params={"query": query}, timeout=10).json()
+        found = answer["data"]["result"]
+        return float(found[0]["value"][1]) if found else None
+
+    def reads(self) -> bool:
+        """Say whether all is scraped, and all that the exporter reads for MLflow and Postgres is there."""
+        try:
+            up = self.value("min(up)"), self.value("count(up)")
+            read = self.value("min(mlflow_exporter_collector_success)"), self.value("min(mlflow_db_up)")
+            return up == (1, 2) and read == (1, 1) and self.value("min(mlflow_server_up)") == 1
+        except (requests.RequestException, KeyError):
+            return False
+
+    def firing(self) -> list[str]:
+        alerts = requests.get(f"{PROMETHEUS}/api/v1/alerts", timeout=10).json()["data"]["alerts"]
+        return sorted({f"{one['labels']['alertname']} ({one['state']})" for one in alerts})
+
+    def logs(self) -> str:
+        return self.compose("logs", "--no-color", "--tail", "30") + self.compose("ps")
+
+
+def build(site: Site) -> Iterable[str]:
+    for service in BUILT:
+        site.compose("--profile", "demo", "build", service)
+        yield f"the image of {service}"
+    yield site.engine.docker("images", "--format", "{{.Repository}}:{{.Tag}} {{.Size}}").replace("\n", "; ")
+
+
+def up(site: Site) -> Iterable[str]:
+    site.compose("up", "--detach", "--no-build", *SERVICES)
+    wait_for(site.healthy, "all containers are healthy", 240, every=1)
+    yield "all containers are healthy"
+    wait_for(site.reads, "everything is scraped and each collector reads", 120, every=1)
+    series = site.value('sum(scrape_samples_scraped{job="mlflow"})')
+    yield f"everything is scraped and each collector reads: {series:.0f} series"
+
+
+def hardened(site: Site) -> Iterable[str]:
+    """Each container does its work as a user without rights, on a root file system that it cannot write."""
+    for service in SERVICES:
+        found = site.inspect(service)
+        config, host = found["Config"], found["HostConfig"]
+        assert isinstance(config, dict) and isinstance(host, dict)
+        assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and not host["Privileged"], service
+        user = site.run(service, "id", "-u").strip()
+        assert user != "0", f"{service} runs as root"
+        written = site.engine.docker(
+            "exec", f"site_{service}_1", "sh", "-c", "echo > /etc/written && echo yes", check=False
+        )
+        assert not written, f"{service} can write to its root"
+    password = site.run("exporter", "cat", "/run/secrets/exporter")
+    inspected = site.engine.docker("inspect", *(f"site_{service}_1" for service in SERVICES))
+    said = site.compose("logs") + requests.get(f"{EXPORTER}/metrics", timeout=10).text
+    assert len(password) >= 32 and password not in inspected + said, "a password is shown"
+    for service, secret in (("exporter", "postgres"), ("mlflow", "postgres"), ("mlflow", "grafana")):
+        assert not site.engine.docker(
+            "exec", f"site_{service}_1", "cat", f"/run/secrets/{secret}", check=False
+        )
+    yield "no root, no capability, nothing written to a root file system, no password shown or within reach"
+    checked = site.run("exporter", "mlflow-exporter", "check")
+    assert not re.search(r"GRANT|^problem", checked, re.MULTILINE), checked
+    yield "check: " + " | ".join(line.strip() for line in checked.splitlines() if line.strip())[:1500]
+
+
+def notified(site: Site) -> Iterable[str]:
+    found = [alert for alert in site.firing() if "(firing)" in alert]
+    assert not found and "<article" not in page(), f"a site in good health raises {found}"
+    began = time.monotonic()
+    site.compose("stop", "mlflow")
+    wait_for(lambda: "MlflowServerDown" in page(), "the receiver shows MlflowServerDown", 420, every=1)
+    yield f"MLflow stopped; {time.monotonic() - began:.0f} s later the receiver shows:"
+    yield from site.engine.docker("logs", "site_receiver_1").splitlines()
+    assert f'href="{EXPORTER.replace("127.0.0.1", "localhost")}/runbooks/availability#' in page()
+    assert requests.get(f"{EXPORTER}/runbooks/availability", timeout=10).ok
+    site.compose("start", "mlflow")
+    wait_for(site.reads, "MLflow is watched again", 180, every=1)
+    yield "MLflow started, and is watched again"
+
+
+def restarted(site: Site) -> Iterable[str]:
+    """Restart the engine as a restart of the machine does; all comes back by itself."""
+    site.engine.stop()
+    site.engine.start()
+    wait_for(site.healthy, "all containers are healthy again", 240, every=1)
+    wait_for(site.reads, "all is watched again", 180, every=1)
+    yield "the engine was restarted, and all containers came back by themselves"
+
+
+def demonstrated(site: Site) -> Iterable[str]:
+    """Have the profile `demo` load the site and make what it is asked for."""
+    profile = ("--profile", "demo")
+    site.compose(
+        *profile,
+        "up",
+        "--detach",
+        "--no-build",
+        *SERVICES,
+        "demo",
+        FAULT="connections/table locked",
+        FAULT_AFTER="20",
+    )
+    wait_for(
+        lambda: "The cause happens" in site.engine.docker("logs", "site_demo_1"),
+        "the demo makes its fault",
+        90,
+    )
+    wait_for(lambda: "MlflowLockWaits" in page(), "the receiver shows MlflowLockWaits", 600, every=1)
+    site.compose(*profile, "stop", "demo")
+    yield from site.engine.docker("logs", "site_demo_1").splitlines()[-6:]
+    assert "fix is applied" in site.engine.docker("logs", "site_demo_1")
+
+
+def page() -> str:
+    return requests.get(RECEIVER, timeout=10).text
+
+
+def _clock() -> Callable[[str], None]:
+    began = time.monotonic()
+    return lambda text: print(f"{time.monotonic() - began:4.0f} s  {text}", flush=True)
+
+
+if __name__ == "__main__":
+    if os.geteuid():
+        sys.exit("a Docker Engine needs root: run it with sudo")
+    if not (ENGINE / "root").exists():
+        sys.exit("first: python -m tests.compose.install")
+    if INSIDE not in os.environ:
+        os.environ[INSIDE] = "1"
+        os.execvp(
+            "unshare", ["unshare", "--net", "--mount", sys.executable, "-m", "tests.compose", *sys.argv[1:]]
+        )
+    try:
+        sys.exit(main("--keep" in sys.argv))
+    except KeyboardInterrupt:
+        sys.exit(130)
