@@ -464,7 +464,7 @@ def test_links_lead_to_dashboards_and_to_runbooks_of_this_version(name: str) -> 
 
 
 @pytest.mark.parametrize("one", alerts(), ids=lambda one: one.name)
-def test_an_alert_s_link_leads_to_the_row_of_its_cause(one: Rule) -> None:
+def test_an_alert_s_link_opens_the_dashboard_that_has_a_row_of_its_cause(one: Rule) -> None:
     uid = one.annotations["dashboard_url"].removeprefix("/d/").partition("?")[0]
     (board,) = (board for board in BUILT.values() if board["uid"] == uid)
     title = next(cause.title for cause in CAUSES if cause.slug == one.slug)

@@ -199,13 +199,22 @@ def test_the_overview_of_200_servers_has_those_in_trouble_on_its_board(fleet: Fl
     assert sorted(above) == fleet.in_trouble
 
 
+def test_the_tiles_of_200_servers_tell_of_the_worst_one_and_of_no_alert_of_others(fleet: Fleet) -> None:
+    answers = panels.ask(fleet.url, [one for one in DASHBOARDS if one.name == "overview"], fleet.view)
+    tiles = {one.place.title: one.values for one in answers if one.place.kind == "stat"}
+    assert (tiles["Server"], tiles["Database"], tiles["API"]) == (["0"], ["1"], ["2"])
+    assert tiles["Firing"] == [str(len(fleet.in_trouble))]
+    lines = [one for one in answers if one.place.title == "Causes over time"]
+    assert all(row["metric"].get("cause") for one in lines for row in one.result)
+
+
 def test_what_is_wrong_with_a_dashboard_is_seen(fleet: Fleet) -> None:
     two = "topk(2, mlflow_server_up)"
     wrong = {
         "parse error": graph("parse error", "x", "mlflow_server_up +"),
         "there is no variable '__rate'": graph("variable", "x", "rate(mlflow_server_up[$__rate])"),
-        "120 NaN": graph("NaN", "x", "max(0 / (mlflow_server_up - 1))", unit_="short"),
-        "120 infinite": graph("Inf", "x", "max(1 / (mlflow_server_up - 1))", unit_="short"),
+        "120 NaN": graph("NaN", "x", "max(0 / (mlflow_db_up - 1))", unit_="short"),
+        "120 infinite": graph("Inf", "x", "max(1 / (mlflow_db_up - 1))", unit_="short"),
         "200 series": graph("many", "x", {"{{tracking_server}}": "mlflow_server_up"}),
         "": graph("alike", "x", {"up": two}),
     }

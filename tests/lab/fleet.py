@@ -29,6 +29,11 @@ RECORDED = (
 BLOCK = 7200  # seconds
 END = 1_700_000_000 // BLOCK * BLOCK - 60  # all in one block, which takes the tool half the time of two
 IN_TROUBLE = 8  # each eighth server is, since the middle
+DOWN = 7  # the server of this number has no process since then
+# Of what else a Prometheus evaluates, for somebody else.
+FOREIGN = (
+    'ALERTS{alertname="KubePodCrashLooping",alertstate="firing",severity="critical",job="kube-state-metrics"}'
+)
 PENDING = 5  # minutes, as most alerts wait
 NONE = "_"  # no sample, as in promtool's notation
 
@@ -78,10 +83,13 @@ def fleet(names: Collection[str], servers: Sequence[str], minutes: int) -> Serie
         for one in day
         if one["series"].partition("{")[0] in names
     ]
+    yield FOREIGN, ["1"] * (minutes + 1)
     for number, server in enumerate(servers):
         labels = f'job="mlflow",tracking_server="{server}"'
         for name, values in recorded:
-            yield name.replace(MAIN, f'{labels},instance="{server}:10500"'), values
+            gone = number == DOWN and name.startswith("mlflow_server_up{")
+            given = [*values[: minutes // 2], *["0"] * (minutes + 1 - minutes // 2)] if gone else values
+            yield name.replace(MAIN, f'{labels},instance="{server}:10500"'), given
         for name, values in ruled(number, labels, minutes):
             if name.partition("{")[0] in names:
                 yield name, values
