@@ -59,6 +59,14 @@ class Kept(Prometheus):
         head = self.get("/api/v1/status/tsdb").json()["data"]["headStats"]
         return head["minTime"] / 1000, head["maxTime"] / 1000
 
+    def answered(self) -> tuple[float, float]:
+        """Return when the first sample was taken, and when each exporter's last answer was; later ones failed."""
+        begin, end = self.times()
+        answers = f'(timestamp(up{{job="mlflow"}}) * up{{job="mlflow"}})[{end - begin:.0f}s:500ms]'
+        said = self.get("/api/v1/query", query=f"min(max_over_time({answers}))", time=f"{end:.3f}")
+        (found,) = said.json()["data"]["result"]
+        return begin, float(found["value"][1])
+
 
 @dataclass(frozen=True)
 class Seen:

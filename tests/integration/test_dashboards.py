@@ -75,7 +75,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Lab(SITE) as lab:
         with Load(lab.url, clients=2, runs=3) as first:
             first.join()
-        lab.sql("ANALYZE")
+        lab.sql("VACUUM (ANALYZE)")
         with Load(lab.url, clients=4, rate=20.0):
             time.sleep(5)
             restarted(lab)
@@ -99,7 +99,8 @@ def restarted(lab: Lab) -> None:
 def site(series: Path) -> Answers:
     """Return what all dashboards show of it."""
     with boards.Kept(series) as prometheus:
-        return panels.ask(prometheus.url, DASHBOARDS, View(*prometheus.times(), boards.SCRAPE))
+        # Prometheus ends amid a scrape now and then, and a scrape that fails leaves nothing to show at its time.
+        return panels.ask(prometheus.url, DASHBOARDS, View(*prometheus.answered(), boards.SCRAPE))
 
 
 def of(board: str, answers: Answers) -> Answers:
