@@ -73,6 +73,8 @@ def add_flags(parser: argparse.ArgumentParser, leaves: Iterable[Leaf]) -> None:
         for leaf in members:
             if leaf.flag:
                 metavar = "|".join(leaf.choices) or ("COMMAND" if leaf.shell else METAVARS[leaf.kind])
+                if metavar == "SECONDS" and "seconds" not in leaf.allowed:
+                    metavar = "NUMBER"
                 group.add_argument(
                     leaf.flag,
                     dest=leaf.path,

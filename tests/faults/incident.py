@@ -89,7 +89,9 @@ def _look_around(lab: Lab, say: Callable[[str], None]) -> None:
     if not sys.stdin.isatty():
         return
     say("The fault stays until you press Enter. Meanwhile, in another terminal:")
-    print(f"       {sys.executable} -m exporter explain --server.port {lab.mlflow.port}")
+    port = f"--server.port {lab.mlflow.port}"
+    print(f"       {sys.executable} -m exporter diagnose --prometheus {lab.prometheus.url} {port}")
+    print(f"       {sys.executable} -m exporter explain {port}")
     if not lab.needs.sqlite:
         print(f"       psql '{lab.postgres.dsn('postgres', 'mlflow')}'")
     sys.stdin.readline()
