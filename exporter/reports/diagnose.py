@@ -86,9 +86,9 @@ def _asked(settings: Settings, wanted: Wanted, report: Report) -> int:
         meant = places(prometheus, at, wanted.job, wanted.tracking_server)
         common = {"at": at, "prometheus": prometheus.url}
         if len(meant) > 1:
-            found = fleet(prometheus, at, meant)
+            found = fleet(prometheus, at, meant, wanted.job, wanted.tracking_server)
             report.add(text.of_fleet(found, at, report.paint), **common, fleet=found)
-            return FIRES if found.fires else WELL
+            return FIRES if found.firing else WELL
         asked, remarks = ask(prometheus, at, meant[0])
     diagnosis = diagnosis_of(asked)
     lines = text.of_prometheus(diagnosis, text.named(*meant[0]), at, remarks, report.paint)

@@ -165,8 +165,7 @@ def _blind(found: Diagnosis, paint: Paint) -> Iterator[str]:
 def of_fleet(fleet: Fleet, at: float, paint: Paint) -> Iterator[str]:
     """Give a row for each tracking server, the worst first."""
     date = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
-    firing = sum(one.cause.fires for one in fleet.worst)
-    yield paint(f"{fleet.size} tracking servers, {date}: {firing or 'none'} firing", "heading")
+    yield paint(f"{fleet.size} tracking servers, {date}: {fleet.firing or 'none'} firing", "heading")
     yield ""
     width = min(24, max([len(one.tracking_server) for one in fleet.worst] + [6]))
     room = COLUMNS - width - 7 - 22 - 3
@@ -179,7 +178,9 @@ def of_fleet(fleet: Fleet, at: float, paint: Paint) -> Iterator[str]:
             f" {one.cause.cause:22} {printable(says, room)}"
         ).rstrip()
     if fleet.size > len(fleet.worst):
-        yield f"{fleet.size - len(fleet.worst)} more, which are farther from their limits"
+        hidden = fleet.firing - sum(one.cause.fires for one in fleet.worst)
+        fires = f", {hidden} of them firing" if hidden else ""
+        yield f"{fleet.size - len(fleet.worst)} more are not shown{fires}"
     yield ""
     yield from paragraph(
         "For the whole report name one: --tracking-server NAME, with --job where jobs share it."

@@ -184,6 +184,39 @@ def test_one_of_them_is_told_of_alone_with_what_was_an_hour_ago(fleet: Fleet) ->
     assert "no such tracking server among 17; the likest are: team-009 of job mlflow" in flat(other)
 
 
+class Crowd(Fleet):
+    """62 tracking servers in which an alert fires: 60 of one job, which are worse, and two of another."""
+
+    def start(self) -> None:
+        if not self.data.exists():
+            self._write(crowd(self.minutes + 1))
+        super().start()
+
+
+def crowd(samples: int) -> Iterator[tuple[str, list[str]]]:
+    for job, size, value in (("big", 60, "9"), ("small", 2, "1.2")):
+        for number in range(size):
+            of = f'cause="connections",job="{job}",tracking_server="{job}-{number}"'
+            yield f'mlflow:pressure:ratio{{signal="pool",{of}}}', [value] * samples
+            own = 'alertname="MlflowConnectionPoolExhausted",alertstate="firing",severity="critical"'
+            yield f"ALERTS{{{own},{of}}}", ["1"] * samples
+
+
+def test_what_fires_is_found_however_many_others_are_worse() -> None:
+    at = ("--at", "2023-11-14T21:59Z")
+    with Crowd([], number=0, minutes=1) as prometheus:
+        small = diagnose("--prometheus", prometheus.url, "--job", "small", *at)
+        assert small.returncode == 3, small.stdout
+        assert "2 tracking servers, 2023-11-14 21:59:00 UTC: 2 firing" in small.stdout
+        rows = {line.split()[0] for line in small.stdout.splitlines() if " FIRING " in line}
+        assert rows == {"small-0", "small-1"}
+
+        every = diagnose("--prometheus", prometheus.url, *at)
+        assert every.returncode == 3
+        assert "62 tracking servers, 2023-11-14 21:59:00 UTC: 62 firing" in every.stdout
+        assert "12 more are not shown, 12 of them firing" in every.stdout
+
+
 def test_of_a_prometheus_without_our_rules_it_says_which_to_load(site: Lab) -> None:
     scraping = scrape_config({"mlflow": f"127.0.0.1:{site.exporter.port}"}, 0.5)
     with Prometheus(scraping) as bare:

@@ -136,14 +136,18 @@ def tiles() -> list[Panel]:
 
 
 def rank() -> str:
-    """Return PromQL for the causes that the board has room for, with their place: the greatest first.
+    """Return PromQL for the causes that the board has room for, with their place: the greatest first."""
+    return f"topk({ROWS}, {order()})"
+
+
+def order() -> str:
+    """Return PromQL for the place of every cause: the greatest first.
 
     Firing before pending before findings; among equals causes before availability, which only says that users feel
     it, and that before exporter, which is blind where a database is down; then the pressure, which 40 keeps from
     counting for more than the others.
     """
     return f"""
-        topk({ROWS},
           300 * max by ({EACH}) (
                  2.0 * ALERTS{{alertstate="firing", severity=~"critical|warning"}}
               or       ALERTS{{alertstate="pending", severity=~"critical|warning"}}
@@ -155,8 +159,7 @@ def rank() -> str:
             or  50 + 0 * mlflow:pressure:ratio{{cause="availability"}}
             or       0 * mlflow:pressure:ratio
           )
-        + clamp_max(max by ({EACH}) (mlflow:pressure:ratio), 40)
-        )"""
+        + clamp_max(max by ({EACH}) (mlflow:pressure:ratio), 40)"""
 
 
 def board() -> Panel:
