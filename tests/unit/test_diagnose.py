@@ -173,6 +173,32 @@ def test_what_is_gone_comes_before_what_users_feel_of_it() -> None:
     assert cause.evidence[0].says == "database silent 100 % of 2 min"
 
 
+def test_labels_that_a_site_gives_its_alerts_change_nothing() -> None:
+    of_site = {"namespace": "prod", "team": "ml"}
+    texts = {one.name: one for one in ruled.shipped()}
+    rules = ruled.loaded(
+        {
+            "name": one.alert,
+            "query": f"(mlflow:pressure:ratio{{{one.matchers}}} > 1) * {one.threshold}",
+            "labels": {"cause": one.cause, "severity": one.severity, **of_site},
+            "annotations": texts[one.alert].annotations,
+        }
+        for one in signals()
+    )
+    pools = [pressure("connections", "pool", value, instance=at) for at, value in (("a", 3.0), ("b", 2.0))]
+    name = "MlflowConnectionPoolExhausted"
+    fired = [alert(name, "connections", instance=at, **of_site) for at in ("b", "a")]
+    found = diagnosis_of(replace(asked([*pools, pressure("connections", "pool", 9.0)], fired), rules=rules))
+    alerts = found.causes[0].alerts
+    assert [(one.about, one.pressure) for one in alerts] == [
+        ({"instance": "a"}, 3.0),
+        ({"instance": "b"}, 2.0),
+    ]
+    # Where the rules are not told, nobody can tell such a label from one of the pressure.
+    found = diagnosis_of(asked(pools, fired))
+    assert [one.pressure for one in found.causes[0].alerts] == [3.0, 2.0]
+
+
 def test_a_fix_is_the_one_for_what_the_alert_is_about() -> None:
     about = {"setting": "wal_buffers"}
     fired = alert("MlflowDatabaseWalTooSmall", "database-configuration", **about)
