@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from exporter.causes import CAUSES
 from exporter.pack.dashboards.pages.overview import OVERVIEW
@@ -237,15 +238,37 @@ def test_who_does_not_answer_as_prometheus_does_is_told_so(site: Lab) -> None:
     assert "is no Prometheus, or not at this path" in flat(done)
 
 
+class Guarded(Prometheus):
+    """One that does not tell everybody that it is ready."""
+
+    def ready(self) -> bool:
+        return self.listens()
+
+
+def test_the_authority_that_is_set_holds_whatever_the_environment_names(tmp_path: Path) -> None:
+    authority, other = trustme.CA(), trustme.CA()
+    made = authority.issue_cert("127.0.0.1")
+    made.private_key_pem.write_to_path(tmp_path / "key.pem")
+    made.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    other.cert_pem.write_to_path(tmp_path / "other.pem")
+    web = tmp_path / "web.yml"
+    web.write_text("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n")
+    with Guarded({"global": {}}, options=[f"--web.config.file={web}"]) as prometheus:
+        url = f"https://127.0.0.1:{prometheus.port}"
+        bundle = {"REQUESTS_CA_BUNDLE": str(tmp_path / "other.pem")}
+        done = diagnose("--prometheus", url, "--prometheus.ca_file", str(tmp_path / "ca.pem"), **bundle)
+        assert "reads no MLflow exporter at that time" in flat(done)
+        refused = diagnose("--prometheus", url, **bundle)
+        assert "TLS" in refused.stdout
+        assert "prometheus.ca_file" in refused.stdout
+
+
 def test_it_signs_in_with_what_the_settings_say_and_never_shows_it(tmp_path: Path) -> None:
     web = tmp_path / "web.yml"
     web.write_text(f"basic_auth_users:\n  reader: {HASH}\n")
     secret = tmp_path / "password"
     secret.write_text("hunter2\n")
-
-    class Guarded(Prometheus):
-        def ready(self) -> bool:
-            return self.listens()
 
     with Guarded({"global": {}}, options=[f"--web.config.file={web}"]) as prometheus:
         refused = diagnose("--prometheus", prometheus.url)
