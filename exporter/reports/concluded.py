@@ -90,7 +90,8 @@ def cause_of(slug: str, evidence: Iterable[Evidence], alerts: Sequence[Alert]) -
         state = "finding"
     else:
         state = "near" if most >= NEAR else "well"
-    return Cause(slug, TITLES.get(slug, slug), state, most, tuple(evidence), worth, findings)
+    name = printable(slug, 40)
+    return Cause(name, TITLES.get(slug, name), state, most, tuple(evidence), worth, findings)
 
 
 def evidence_of(series: Series, rules: Iterable[Rule], before: float | None = None) -> Evidence | None:

@@ -275,6 +275,22 @@ def test_a_label_cannot_steer_the_terminal() -> None:
     assert all(line.isprintable() for line in shown(diagnosis_of(asked([SCANNED], [evil]))))
 
 
+def test_what_a_rule_or_a_failure_says_cannot_steer_the_terminal() -> None:
+    evil = "Bad.\x1b]0;title\x07 \u202egood"
+    rules = [
+        replace(one, annotations={**one.annotations, **dict.fromkeys(("summary", "diagnosis", "fix"), evil)})
+        for one in ruled.shipped()
+    ]
+    blind = pressure("exporter", "blind", 2.0, collector="schema")
+    unknown = alert("MlflowNewer\x1b[2J", "cause\x1b[2J")
+    found = diagnosis_of(replace(asked([SCANNED, blind], [SCANS, unknown]), rules=tuple(rules)))
+    why = Problem.of("prometheus", SourceError(Reason.UNSUPPORTED, evil, evil))
+    lines = [*shown(found), *diagnose_text.failed(why)]
+    assert [line for line in lines if not line.isprintable()] == []
+    assert r"  Bad.\x1b]0;title\x07 \u202egood" in lines
+    assert any("INDEX" in line for line in shown(diagnosis_of(TROUBLE)))
+
+
 class Screen(io.StringIO):
     def isatty(self) -> bool:
         return True
