@@ -215,9 +215,10 @@ def _figures(figures: tuple[Figure, ...]) -> Iterator[str]:
         yield f"{cause:{width}} {one.says:{COLUMNS - width - 19}} {one.threshold_says:>11}".rstrip()
 
 
-def of_database(place: str, report: Report, paint: Paint) -> Iterator[str]:
+def of_database(place: str, report: Report, paint: Paint, remark: str = "") -> Iterator[str]:
     """Give whether an index would help, and who writes."""
     yield paint(f"DATABASE, watched for {report.seconds:.0f} s: {place}", "heading")
+    yield from paragraph(remark)
     yield from paragraph(report.where.says)
     advised = [read.statement for one in report.statements for read in one.reads or () if read.statement]
     for made in dict.fromkeys((*report.missing, *(advised if report.where.helps else ()))):

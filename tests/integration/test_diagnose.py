@@ -91,6 +91,7 @@ def test_it_names_the_causes_the_fix_and_who_writes(site: Lab) -> None:
     assert "/connections.md#mlflowlockwaits" in first
     assert "MlflowPointsLoggedOneByOne (warning)" in done.stdout
     assert "TOP WRITERS in 3 s" in done.stdout
+    assert "this machine's tracking server" not in done.stdout
     assert "lists no alert of ours" not in done.stdout
     assert "NOT READ" not in done.stdout
     assert wide(done.stdout) == []
@@ -113,6 +114,14 @@ def test_as_json_it_has_the_figures_and_what_the_database_shows(site: Lab) -> No
     assert evidence["hour_ago_says"] == "no data"
     assert said["database_place"].endswith("/mlflow")
     assert said["database"]["writers"]["groups"]
+
+
+def test_beside_a_server_that_was_chosen_it_says_whose_database_is_read(site: Lab) -> None:
+    chosen = ("--prometheus", site.prometheus.url, "--tracking-server", "main", "--for", "0s")
+    done = of_site(site, *chosen)
+    assert "that of this machine's tracking server, or the one that database.dsn names here" in flat(done)
+    assert wide(done.stdout) == []
+    assert "on whether main uses it" in json.loads(of_site(site, *chosen, "--json").stdout)["database_remark"]
 
 
 def test_the_thresholds_and_texts_that_prometheus_has_loaded_are_read(site: Lab) -> None:

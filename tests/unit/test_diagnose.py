@@ -19,6 +19,7 @@ from exporter.collector import Reason, SourceError
 from exporter.pack.dashboards.limits import Signal, signals
 from exporter.reports import diagnose_text, ruled
 from exporter.reports.concluded import diagnosis_of
+from exporter.reports.diagnose import WHOSE
 from exporter.reports.diagnose import Report as Output
 from exporter.reports.diagnosed import Asked, Diagnosis
 from exporter.reports.evidence import Seen, figures
@@ -391,6 +392,14 @@ def test_the_database_says_once_which_index_would_help_and_who_writes() -> None:
     assert text.count(INDEX) == 1
     assert "sweep alice train.py 01234567 3 1 12.5" in text
     assert "NOT READ: plans permission: no SELECT on runs GRANT SELECT ON runs TO exporter;" in text
+    assert max(map(len, lines)) <= 80
+
+
+def test_beside_a_server_that_was_chosen_it_says_that_the_database_may_be_another_one_s() -> None:
+    report = Report(3.0, "17.2", Where(9.0, 1.0, 0.1, 0.9, False, "Well."), (), (), None, ())
+    remark = WHOSE.format("team-b\x1b[2J")
+    lines = list(diagnose_text.of_database("mlflow@db:5432/mlflow", report, plain, remark))
+    assert r"no word on whether team-b\x1b[2J uses it" in " ".join(" ".join(lines).split())
     assert max(map(len, lines)) <= 80
 
 
