@@ -71,6 +71,14 @@ def test_every_alert_named_by_an_inhibition_is_one_of_ours() -> None:
             assert set(value.split("|")) <= names
 
 
+def test_words_that_count_read_right_of_one() -> None:
+    counting = [
+        said for said in (*WORDS.values(), *(row.words for row in ROWS)) if said.scale == said.step == 1
+    ]
+    assert "processes missing: 1" in {headline(said, 1) for said in counting}
+    assert [one for said in counting if re.search(r"\b1 \w+s\b(?!/)", one := headline(said, 1))] == []
+
+
 def test_all_evidence_fits_its_column_but_what_is_cut_there() -> None:
     room = 80 - 7 - max(map(len, SLUGS)) - 6 - 5 - 4
     long = {place for place, said in WORDS.items() if len(headline(said, 100 / (said.scale or 1))) > room}
