@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from exporter.causes import CAUSES
-from exporter.pack.dashboards.headlines import Words, headline, limit, percent
+from exporter.pack.dashboards.headlines import Words, headline, limit, percent, share
 from exporter.pack.dashboards.limits import signals
 from exporter.reports.scrapes import Scrapes, ratio
 
@@ -89,7 +89,7 @@ ROWS = (
     Row("availability", Words("/version takes {} ms", 1000, 1), lambda s: took(s, "version")),
     Row(
         "sqlite-backend",
-        percent("file locked {} of the time"),
+        share("file locked {} of the time"),
         lambda s: ratio(s.last("mlflow_db_sqlite_lock_wait_seconds"), 0.5),
         'signal="lock-wait"',
     ),

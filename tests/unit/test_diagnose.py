@@ -95,6 +95,14 @@ def test_evidence_is_in_its_own_unit_now_an_hour_ago_and_at_the_threshold() -> N
     assert first.threshold == 0.3
 
 
+def test_no_more_than_the_whole_time_is_told_of_a_lock() -> None:
+    """A read waits a little longer than its limit before it gives up."""
+    (cause,) = diagnosis_of(asked([pressure("sqlite-backend", "lock-wait", 5.06)])).causes
+    assert cause.evidence[0].says == "file locked 100 % of the time"
+    scrape = "# TYPE mlflow_db_sqlite_lock_wait_seconds gauge\nmlflow_db_sqlite_lock_wait_seconds 0.506\n"
+    assert [one.says for one in figures(Scrapes.of(scrape, scrape, 30))] == ["file locked 100 % of the time"]
+
+
 def test_causes_come_in_the_boards_order() -> None:
     found = diagnosis_of(TROUBLE)
     assert [(one.cause, one.state) for one in found.causes] == [
