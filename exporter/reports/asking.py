@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from exporter.collector import Reason, SourceError
-from exporter.pack.dashboards.pages.overview import EACH, ROWS, order, rank
+from exporter.pack.dashboards.pages.overview import ROWS, nearest, order, rank
 from exporter.pack.dashboards.promql import SERVER, selected
 from exporter.reports.concluded import alert_of, cause_of, evidence_of
 from exporter.reports.diagnosed import Asked, Fleet, Placed
@@ -77,8 +77,7 @@ def fleet(prometheus: Prometheus, at: float, meant: list[Place], job: str = "", 
     both = f'job=~"{_one(job)}", tracking_server=~"{_one(server)}"'
     worst = _within(f"topk({ROWS}, topk by (job, tracking_server) (1, {order()}))", both)
     shown = f"and on (job, tracking_server) {worst}"
-    nearest = f"topk by ({EACH}) (1, {PRESSURE}{{{both}}}) {shown}"
-    pressures = {_cause_key(one): one for one in prometheus.vector(nearest, at)}
+    pressures = {_cause_key(one): one for one in prometheus.vector(f"{_within(nearest(), both)} {shown}", at)}
     alerts = prometheus.vector(f'ALERTS{{cause!="", {both}}} {shown}', at)
     # Not from what is shown, which may be few of those that fire.
     firing = f'count by (job, tracking_server) (ALERTS{{cause!="", {FIRING}, {both}}})'

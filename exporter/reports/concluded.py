@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from exporter.causes import CAUSES
-from exporter.pack.dashboards.headlines import WORDS, Words, figure, headline, limit
+from exporter.pack.dashboards.headlines import FELT, WORDS, Words, figure, headline, limit
 from exporter.pack.dashboards.limits import Signal
 from exporter.reports.diagnosed import NEAR, Alert, Asked, Blind, Cause, Diagnosis, Evidence, Unjudged
 from exporter.reports.explaining import explained
@@ -56,8 +56,6 @@ ONLY_POSTGRES = frozenset(
         "read-load",
     }
 )
-# Signals that only say that calls fail or are slow: within a cause they come after what says why.
-FELT = frozenset({"api-failing", "error-budget", "latency-budget"})
 
 
 def diagnosis_of(asked: Asked) -> Diagnosis:

@@ -20,7 +20,7 @@ from exporter.reports.prometheus import Prometheus as Client
 from exporter.reports.ruled import loaded, shipped
 from exporter.settings import Prometheus as Settings
 from tests.lab import tools
-from tests.lab.fleet import Fleet
+from tests.lab.fleet import END, Fleet
 from tests.lab.load import Load
 from tests.lab.needs import Needs
 from tests.lab.process import free_port, wait_for
@@ -195,7 +195,7 @@ def test_one_of_them_is_told_of_alone_with_what_was_an_hour_ago(fleet: Fleet) ->
 
 
 class Crowd(Fleet):
-    """62 tracking servers in which an alert fires: 60 of one job, which are worse, and two of another."""
+    """62 tracking servers in which an alert fires: 60 of one job, which are worse, two of another; one just gone."""
 
     def start(self) -> None:
         if not self.data.exists():
@@ -210,21 +210,37 @@ def crowd(samples: int) -> Iterator[tuple[str, list[str]]]:
             yield f'mlflow:pressure:ratio{{signal="pool",{of}}}', [value] * samples
             own = 'alertname="MlflowConnectionPoolExhausted",alertstate="firing",severity="critical"'
             yield f"ALERTS{{{own},{of}}}", ["1"] * samples
+    for signal, value in (("database-down", "2"), ("error-budget", "15")):
+        of = f'cause="availability",signal="{signal}",job="gone",tracking_server="gone-0"'
+        yield f"mlflow:pressure:ratio{{{of}}}", [value] * samples
 
 
-def test_what_fires_is_found_however_many_others_are_worse() -> None:
-    at = ("--at", "2023-11-14T21:59Z")
+@pytest.fixture(scope="module")
+def crowded() -> Iterator[Fleet]:
     with Crowd([], number=0, minutes=1) as prometheus:
-        small = diagnose("--prometheus", prometheus.url, "--job", "small", *at)
-        assert small.returncode == 3, small.stdout
-        assert "2 tracking servers, 2023-11-14 21:59:00 UTC: 2 firing" in small.stdout
-        rows = {line.split()[0] for line in small.stdout.splitlines() if " FIRING " in line}
-        assert rows == {"small-0", "small-1"}
+        yield prometheus
 
-        every = diagnose("--prometheus", prometheus.url, *at)
-        assert every.returncode == 3
-        assert "62 tracking servers, 2023-11-14 21:59:00 UTC: 62 firing" in every.stdout
-        assert "12 more are not shown, 12 of them firing" in every.stdout
+
+def test_what_fires_is_found_however_many_others_are_worse(crowded: Fleet) -> None:
+    at = ("--at", "2023-11-14T21:59Z")
+    small = diagnose("--prometheus", crowded.url, "--job", "small", *at)
+    assert small.returncode == 3, small.stdout
+    assert "2 tracking servers, 2023-11-14 21:59:00 UTC: 2 firing" in small.stdout
+    rows = {line.split()[0] for line in small.stdout.splitlines() if " FIRING " in line}
+    assert rows == {"small-0", "small-1"}
+
+    every = diagnose("--prometheus", crowded.url, *at)
+    assert every.returncode == 3
+    assert "63 tracking servers, 2023-11-14 21:59:00 UTC: 62 firing" in every.stdout
+    assert "13 more are not shown, 12 of them firing" in every.stdout
+
+
+def test_the_board_too_tells_what_is_gone_before_what_users_feel_of_it(crowded: Fleet) -> None:
+    (panel,) = (one for one in OVERVIEW.json()["panels"] if one["title"] == "Causes, nearest first")
+    query = panel["targets"][0]["expr"].replace("$job", "gone").replace("$tracking_server", ".*")
+    with closing(Client(Settings(url=crowded.url))) as prometheus:
+        (row,) = prometheus.vector(query, END)
+    assert (row.labels["evidence"], row.value) == ("database silent 100 % of 2 min (> 50)", 2)
 
 
 def test_of_a_prometheus_without_our_rules_it_says_which_to_load(site: Lab) -> None:

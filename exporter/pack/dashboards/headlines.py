@@ -74,6 +74,9 @@ WORDS = {
     'signal="blind"': percent("blind {} of 5 min"),
 }
 
+# Signals that only say that calls fail or are slow: within a cause they come after what says why.
+FELT = ("api-failing", "error-budget", "latency-budget")
+
 
 def words(signal: Signal) -> Words:
     """Return the words of a signal; raises KeyError where nobody has written them."""
