@@ -6,14 +6,16 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from exporter.collector import Reason, SourceError
-from exporter.pack.dashboards.pages.overview import EACH, rank
+from exporter.pack.dashboards.pages.overview import ROWS, nearest, order, rank
 from exporter.pack.dashboards.promql import SERVER, selected
 from exporter.reports.concluded import alert_of, cause_of, evidence_of
-from exporter.reports.diagnosed import Asked, Cause, Fleet, Placed
+from exporter.reports.diagnosed import Asked, Fleet, Placed
 from exporter.reports.prometheus import Prometheus, Series, either, matching
 from exporter.reports.ruled import Rule, loaded, shipped
 
 HOUR = 3600.0
+PRESSURE = "mlflow:pressure:ratio"
+FIRING = 'alertstate="firing", severity=~"critical|warning"'
 NAMED = 5
 RULES_MISSING = (
     "Load rule_files: [DIR/rules/*.yml], which `mlflow-exporter pack DIR` writes, and reload Prometheus."
@@ -31,7 +33,7 @@ class Place(NamedTuple):
 
 def places(prometheus: Prometheus, at: float, job: str, server: str) -> list[Place]:
     """Return the tracking servers that have pressures and are meant; raises SourceError where there are none."""
-    found = prometheus.vector("count by (job, tracking_server) (mlflow:pressure:ratio)", at)
+    found = prometheus.vector(f"count by (job, tracking_server) ({PRESSURE})", at)
     if not found:
         raise _nothing(prometheus, at)
     there = sorted(_place(one) for one in found)
@@ -51,8 +53,7 @@ def ask(prometheus: Prometheus, at: float, place: Place) -> tuple[Asked, list[st
     """Return all that is said of a tracking server, and remarks."""
     both = f'job=~"{either([place.job, ""])}", tracking_server=~"{either([place.tracking_server, ""])}"'
     rules, remarks = _rules(prometheus)
-    pressures = f"mlflow:pressure:ratio{{{both}}}"
-    ranks = selected(rank()).replace(SERVER, both)
+    pressures = f"{PRESSURE}{{{both}}}"
     own = matching("mlflow_server_info", place._asdict())
     asked = Asked(
         at,
@@ -60,32 +61,47 @@ def ask(prometheus: Prometheus, at: float, place: Place) -> tuple[Asked, list[st
         before=tuple(prometheus.vector(pressures, at - HOUR)),
         alerts=tuple(prometheus.vector(f'ALERTS{{cause!="", {both}}}', at)),
         since=tuple(prometheus.vector(f'ALERTS_FOR_STATE{{cause!="", {both}}}', at)),
-        ranks=tuple(prometheus.vector(ranks, at)),
+        ranks=tuple(prometheus.vector(_within(rank(), both), at)),
         rules=rules,
         backends=frozenset(one.labels.get("backend", "") for one in prometheus.vector(own, at)),
     )
     return asked, remarks
 
 
-def fleet(prometheus: Prometheus, at: float, meant: list[Place]) -> Fleet:
-    """Return the first cause of each tracking server on the board, the worst first."""
+def fleet(prometheus: Prometheus, at: float, meant: list[Place], job: str = "", server: str = "") -> Fleet:
+    """Return the first cause of each tracking server that there is room for, the worst first, and how many fire.
+
+    `meant` are those of `job` and of the name `server`; empty is any.
+    """
     rules, _ = _rules(prometheus)
-    board = rank()
-    nearest = f"topk by ({EACH}) (1, mlflow:pressure:ratio) and on ({EACH}) {board}"
-    pressures = {_cause_key(one): one for one in prometheus.vector(nearest, at)}
-    alerts = prometheus.vector(f'ALERTS{{cause!=""}} and on ({EACH}) {board}', at)
-    worst: dict[Place, Cause] = {}
-    for one in sorted(prometheus.vector(board, at), key=lambda one: -one.value):
+    both = f'job=~"{_one(job)}", tracking_server=~"{_one(server)}"'
+    worst = _within(f"topk({ROWS}, topk by (job, tracking_server) (1, {order()}))", both)
+    shown = f"and on (job, tracking_server) {worst}"
+    pressures = {_cause_key(one): one for one in prometheus.vector(f"{_within(nearest(), both)} {shown}", at)}
+    alerts = prometheus.vector(f'ALERTS{{cause!="", {both}}} {shown}', at)
+    # Not from what is shown, which may be few of those that fire.
+    firing = f'count by (job, tracking_server) (ALERTS{{cause!="", {FIRING}, {both}}})'
+    found = []
+    for one in sorted(prometheus.vector(worst, at), key=lambda one: -one.value):
         place, key = _place(one), _cause_key(one)
-        if place in worst or place not in meant:
+        if place not in meant:
             continue
         pressure = pressures.get(key)
-        found = evidence_of(pressure, rules) if pressure else None
+        evidence = evidence_of(pressure, rules) if pressure else None
         of_it = [alert_of(alert.labels, None) for alert in alerts if _cause_key(alert) == key]
-        worst[place] = cause_of(key[2], [found] if found else [], of_it)
-    return Fleet(
-        len(meant), tuple(Placed(place.job, place.tracking_server, of) for place, of in worst.items())
-    )
+        cause = cause_of(key[2], [evidence] if evidence else [], of_it)
+        found.append(Placed(place.job, place.tracking_server, cause))
+    fires = sum(_place(one) in meant for one in prometheus.vector(firing, at))
+    return Fleet(len(meant), fires, tuple(found))
+
+
+def _within(expr: str, matchers: str) -> str:
+    """Return the board's query for the tracking servers that the matchers select."""
+    return selected(expr).replace(SERVER, matchers)
+
+
+def _one(name: str) -> str:
+    return either([name]) if name else ".*"
 
 
 def _rules(prometheus: Prometheus) -> tuple[tuple[Rule, ...], list[str]]:

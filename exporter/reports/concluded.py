@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from exporter.causes import CAUSES
-from exporter.pack.dashboards.headlines import WORDS, Words, figure, headline, limit
+from exporter.pack.dashboards.headlines import FELT, WORDS, Words, figure, headline, limit
 from exporter.pack.dashboards.limits import Signal
 from exporter.reports.diagnosed import NEAR, Alert, Asked, Blind, Cause, Diagnosis, Evidence, Unjudged
 from exporter.reports.explaining import explained
@@ -56,8 +56,6 @@ ONLY_POSTGRES = frozenset(
         "read-load",
     }
 )
-# Signals that only say that calls fail or are slow: within a cause they come after what says why.
-FELT = frozenset({"api-failing", "error-budget", "latency-budget"})
 
 
 def diagnosis_of(asked: Asked) -> Diagnosis:
@@ -90,7 +88,8 @@ def cause_of(slug: str, evidence: Iterable[Evidence], alerts: Sequence[Alert]) -
         state = "finding"
     else:
         state = "near" if most >= NEAR else "well"
-    return Cause(slug, TITLES.get(slug, slug), state, most, tuple(evidence), worth, findings)
+    name = printable(slug, 40)
+    return Cause(name, TITLES.get(slug, name), state, most, tuple(evidence), worth, findings)
 
 
 def evidence_of(series: Series, rules: Iterable[Rule], before: float | None = None) -> Evidence | None:
@@ -130,7 +129,7 @@ def alert_of(
         printable(labels.get("severity"), 20),
         printable(labels.get("alertstate"), 20),
         since,
-        about(labels),
+        about(labels, rule),
         pressure,
         explained_by,
         resolved(texts.get("summary", ""), labels),
@@ -149,9 +148,10 @@ def signal_of(labels: Mapping[str, str], rules: Iterable[Rule]) -> Signal | None
     return None
 
 
-def about(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels that tell series of one signal or alert apart, printable."""
-    return {name: printable(value, 60) for name, value in labels.items() if name not in COMMON}
+def about(labels: Mapping[str, str], rule: Rule | None = None) -> dict[str, str]:
+    """Return the labels that tell series of one signal or alert apart, printable; not those that the rule gives."""
+    left_out = COMMON | rule.labels if rule else COMMON
+    return {name: printable(value, 60) for name, value in labels.items() if name not in left_out}
 
 
 def _evidence(asked: Asked) -> Iterator[tuple[str, Evidence]]:
@@ -165,23 +165,28 @@ def _alerts(asked: Asked, evidence: Sequence[Evidence]) -> Iterator[tuple[str, A
     """Give cause, alert, and whether it only says that users feel something."""
     rules = {rule.name: rule for rule in asked.rules}
     since = {_identity(one): one.value for one in asked.since}
-    pressures = {(one.alert, _key(one.about)): one.pressure for one in reversed(evidence)}
     firing = [one.labels for one in asked.alerts if one.labels.get("alertstate") == "firing"]
     felt = {one.alert for one in evidence if one.signal in FELT}
     for one in asked.alerts:
         name = one.labels.get("alertname", "")
-        pressure = pressures.get((name, _key(about(one.labels))), 0.0)
-        why = explained(one.labels, firing)
-        found = alert_of(one.labels, rules.get(name), since.get(_identity(one)), pressure, why)
+        rule, why = rules.get(name), explained(one.labels, firing)
+        pressure = _pressure(one.labels, rule, (of for of in evidence if of.alert == name))
+        found = alert_of(one.labels, rule, since.get(_identity(one)), pressure, why)
         yield one.labels.get("cause", ""), found, name in felt
+
+
+def _pressure(labels: Mapping[str, str], rule: Rule | None, evidence: Iterable[Evidence]) -> float:
+    """Return the pressure that an alert compares, the most alike of those whose labels it has; 0 where none is.
+
+    The alert may have more labels: those that a site gives all its alerts.
+    """
+    its = about(labels, rule).items()
+    alike = [(len(one.about), one.pressure) for one in evidence if about(one.about, rule).items() <= its]
+    return max(alike, default=(0, 0.0))[1]
 
 
 def _identity(series: Series) -> frozenset[tuple[str, str]]:
     return frozenset((key, of) for key, of in series.labels.items() if key not in ("__name__", "alertstate"))
-
-
-def _key(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(labels.items()))
 
 
 def _felt(evidence: Evidence) -> bool:

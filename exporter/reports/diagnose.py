@@ -25,6 +25,10 @@ from exporter.service import Service
 from exporter.settings import Settings, SettingsError
 
 PATIENCE_SECONDS = 10.0
+WHOSE = (
+    "This is that of this machine's tracking server, or the one that database.dsn names here: Prometheus has no word "
+    "on whether {} uses it."
+)
 WELL, FAILED, FIRES = 0, 1, 3  # 2 is for faulty settings or usage, as of all commands
 
 
@@ -86,15 +90,18 @@ def _asked(settings: Settings, wanted: Wanted, report: Report) -> int:
         meant = places(prometheus, at, wanted.job, wanted.tracking_server)
         common = {"at": at, "prometheus": prometheus.url}
         if len(meant) > 1:
-            found = fleet(prometheus, at, meant)
+            found = fleet(prometheus, at, meant, wanted.job, wanted.tracking_server)
             report.add(text.of_fleet(found, at, report.paint), **common, fleet=found)
-            return FIRES if found.fires else WELL
+            return FIRES if found.firing else WELL
         asked, remarks = ask(prometheus, at, meant[0])
     diagnosis = diagnosis_of(asked)
     lines = text.of_prometheus(diagnosis, text.named(*meant[0]), at, remarks, report.paint)
     report.add(lines, **common, **meant[0]._asdict(), remarks=remarks, diagnosis=diagnosis)
     if wanted.at is None:  # what writes now says nothing of another time
-        _add(_watched(settings, wanted.seconds), report)
+        # Who has to choose has several, and this machine's may be another.
+        chosen = wanted.job or wanted.tracking_server
+        remark = WHOSE.format(meant[0].tracking_server or "the one above") if chosen else ""
+        _add(_watched(settings, wanted.seconds), report, remark)
     return FIRES if diagnosis.fires else WELL
 
 
@@ -135,9 +142,10 @@ def _watched(settings: Settings, seconds: float) -> tuple[str, Explained] | Prob
         return Problem.of("database", error)
 
 
-def _add(database: tuple[str, Explained] | Problem, report: Report) -> None:
+def _add(database: tuple[str, Explained] | Problem, report: Report, remark: str = "") -> None:
     if isinstance(database, Problem):
         report.add(text.without_database(database, report.paint), problems=[database])
         return
     place, found = database
-    report.add(text.of_database(place, found, report.paint), database=found, database_place=place)
+    lines = text.of_database(place, found, report.paint, remark)
+    report.add(lines, database=found, database_place=place, database_remark=remark)

@@ -165,8 +165,7 @@ def _blind(found: Diagnosis, paint: Paint) -> Iterator[str]:
 def of_fleet(fleet: Fleet, at: float, paint: Paint) -> Iterator[str]:
     """Give a row for each tracking server, the worst first."""
     date = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
-    firing = sum(one.cause.fires for one in fleet.worst)
-    yield paint(f"{fleet.size} tracking servers, {date}: {firing or 'none'} firing", "heading")
+    yield paint(f"{fleet.size} tracking servers, {date}: {fleet.firing or 'none'} firing", "heading")
     yield ""
     width = min(24, max([len(one.tracking_server) for one in fleet.worst] + [6]))
     room = COLUMNS - width - 7 - 22 - 3
@@ -179,7 +178,9 @@ def of_fleet(fleet: Fleet, at: float, paint: Paint) -> Iterator[str]:
             f" {one.cause.cause:22} {printable(says, room)}"
         ).rstrip()
     if fleet.size > len(fleet.worst):
-        yield f"{fleet.size - len(fleet.worst)} more, which are farther from their limits"
+        hidden = fleet.firing - sum(one.cause.fires for one in fleet.worst)
+        fires = f", {hidden} of them firing" if hidden else ""
+        yield f"{fleet.size - len(fleet.worst)} more are not shown{fires}"
     yield ""
     yield from paragraph(
         "For the whole report name one: --tracking-server NAME, with --job where jobs share it."
@@ -214,9 +215,10 @@ def _figures(figures: tuple[Figure, ...]) -> Iterator[str]:
         yield f"{cause:{width}} {one.says:{COLUMNS - width - 19}} {one.threshold_says:>11}".rstrip()
 
 
-def of_database(place: str, report: Report, paint: Paint) -> Iterator[str]:
+def of_database(place: str, report: Report, paint: Paint, remark: str = "") -> Iterator[str]:
     """Give whether an index would help, and who writes."""
     yield paint(f"DATABASE, watched for {report.seconds:.0f} s: {place}", "heading")
+    yield from paragraph(remark)
     yield from paragraph(report.where.says)
     advised = [read.statement for one in report.statements for read in one.reads or () if read.statement]
     for made in dict.fromkeys((*report.missing, *(advised if report.where.helps else ()))):

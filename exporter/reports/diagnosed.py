@@ -97,14 +97,11 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Tracking servers, the worst first; `size` counts those too that the board has no room for."""
+    """Tracking servers, the worst first; `size` and `firing` count those too that there is no room for."""
 
     size: int
+    firing: int
     worst: tuple[Placed, ...]
-
-    @property
-    def fires(self) -> bool:
-        return any(one.cause.fires for one in self.worst)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from exporter.causes import CAUSES
-from exporter.pack.dashboards.headlines import Words, headline, limit, percent
+from exporter.pack.dashboards.headlines import Words, headline, limit, percent, share
 from exporter.pack.dashboards.limits import signals
 from exporter.reports.scrapes import Scrapes, ratio
 
@@ -89,7 +89,7 @@ ROWS = (
     Row("availability", Words("/version takes {} ms", 1000, 1), lambda s: took(s, "version")),
     Row(
         "sqlite-backend",
-        percent("file locked {} of the time"),
+        share("file locked {} of the time"),
         lambda s: ratio(s.last("mlflow_db_sqlite_lock_wait_seconds"), 0.5),
         'signal="lock-wait"',
     ),
@@ -132,7 +132,7 @@ ROWS = (
     ),
     Row(
         "database-configuration",
-        Words("{} checkpoints forced", 1, 1),
+        Words("checkpoints forced: {}", 1, 1),
         lambda s: s.growth("mlflow_db_checkpoints_requested_total"),
     ),
     Row(
@@ -180,18 +180,18 @@ ROWS = (
     ),
     Row(
         "server-resources",
-        Words("{} workers missing", 1, 1),
+        Words("workers missing: {}", 1, 1),
         lambda s: less(s.last("mlflow_server_workers_configured"), s.last("mlflow_server_workers_alive")),
         'signal="missing-processes"',
     ),
     Row(
         "server-resources",
-        Words("{} workers replaced", 1, 1),
+        Words("workers replaced: {}", 1, 1),
         lambda s: s.growth("mlflow_server_worker_replacements_total"),
     ),
     Row(
         "server-resources",
-        Words("{} connections not accepted", 1, 1),
+        Words("connections not accepted: {}", 1, 1),
         lambda s: s.last("mlflow_server_accept_queue_length"),
         'signal="accept-queue"',
     ),

@@ -40,7 +40,6 @@ class Prometheus:
         self.url = settings.url.rstrip("/")
         self._session = requests.Session()
         self._session.headers["User-Agent"] = f"mlflow-exporter/{__version__}"
-        self._session.verify = settings.ca_file or True
 
     def close(self) -> None:
         self._session.close()
@@ -68,6 +67,8 @@ class Prometheus:
                 f"{self.url}/api/v1/{path}",
                 params=asked,
                 auth=self.sign,
+                # Here, as the session's gives way to REQUESTS_CA_BUNDLE.
+                verify=self._settings.ca_file or True,
                 timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
                 allow_redirects=False,
                 stream=True,

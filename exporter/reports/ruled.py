@@ -24,9 +24,12 @@ BLINDS = re.compile(r'if (eq|match) "([^"]+)" \$labels\.collector -?\}\} ?([^\n{
 
 @dataclass(frozen=True, slots=True)
 class Rule:
+    """An alert; `labels` are the names of those that it gives itself, of which a site may have more than we ship."""
+
     name: str
     cause: str
     signals: tuple[Signal, ...]
+    labels: frozenset[str]
     annotations: Mapping[str, str]
 
 
@@ -62,7 +65,7 @@ def _shipped() -> Iterator[Rule]:
 def _rule(name: str, expr: str, rule: Mapping[str, Any]) -> Rule:
     labels = rule.get("labels", {})
     signals = tuple(compared(expr, name, labels.get("severity", "")))
-    return Rule(name, labels["cause"], signals, rule.get("annotations") or {})
+    return Rule(name, labels["cause"], signals, frozenset(labels), rule.get("annotations") or {})
 
 
 def resolved(text: str, labels: Mapping[str, str]) -> str:

@@ -27,16 +27,20 @@ def plain(text: str, kind: str) -> str:
 
 def printable(text: object, longest: int = 200) -> str:
     """Return it with what could steer a terminal (escapes, right-to-left marks, line ends) spelt out, cut."""
-    cut = ("" if text is None else str(text))[: longest + 1]
-    spelt = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in cut)
+    spelt = harmless(("" if text is None else str(text))[: longest + 1])
     return spelt if len(spelt) <= longest else spelt[: longest - 1] + "…"
+
+
+def harmless(text: str) -> str:
+    """Return it whole, spelt out likewise."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def paragraph(text: str, indent: int = 2, label: str = "") -> Iterator[str]:
     """Give lines that are indented; a label stands before the first, in the indent."""
     space = " " * indent
     yield from textwrap.wrap(
-        text,
+        harmless(" ".join(text.split())),
         COLUMNS,
         initial_indent=f"  {label}".ljust(indent) if label else space,
         subsequent_indent=space,
@@ -47,7 +51,7 @@ def paragraph(text: str, indent: int = 2, label: str = "") -> Iterator[str]:
 
 def statement(text: str, indent: int = 4) -> Iterator[str]:
     """Give SQL to be copied; a line with a comment or a setting stays whole."""
-    for line in text.splitlines():
+    for line in map(harmless, text.splitlines()):
         if "--" in line or not line.endswith(";"):
             yield " " * indent + line
         else:

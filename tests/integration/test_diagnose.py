@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from exporter.causes import CAUSES
 from exporter.pack.dashboards.pages.overview import OVERVIEW
@@ -19,7 +20,7 @@ from exporter.reports.prometheus import Prometheus as Client
 from exporter.reports.ruled import loaded, shipped
 from exporter.settings import Prometheus as Settings
 from tests.lab import tools
-from tests.lab.fleet import Fleet
+from tests.lab.fleet import END, Fleet
 from tests.lab.load import Load
 from tests.lab.needs import Needs
 from tests.lab.process import free_port, wait_for
@@ -90,6 +91,7 @@ def test_it_names_the_causes_the_fix_and_who_writes(site: Lab) -> None:
     assert "/connections.md#mlflowlockwaits" in first
     assert "MlflowPointsLoggedOneByOne (warning)" in done.stdout
     assert "TOP WRITERS in 3 s" in done.stdout
+    assert "this machine's tracking server" not in done.stdout
     assert "lists no alert of ours" not in done.stdout
     assert "NOT READ" not in done.stdout
     assert wide(done.stdout) == []
@@ -112,6 +114,14 @@ def test_as_json_it_has_the_figures_and_what_the_database_shows(site: Lab) -> No
     assert evidence["hour_ago_says"] == "no data"
     assert said["database_place"].endswith("/mlflow")
     assert said["database"]["writers"]["groups"]
+
+
+def test_beside_a_server_that_was_chosen_it_says_whose_database_is_read(site: Lab) -> None:
+    chosen = ("--prometheus", site.prometheus.url, "--tracking-server", "main", "--for", "0s")
+    done = of_site(site, *chosen)
+    assert "that of this machine's tracking server, or the one that database.dsn names here" in flat(done)
+    assert wide(done.stdout) == []
+    assert "on whether main uses it" in json.loads(of_site(site, *chosen, "--json").stdout)["database_remark"]
 
 
 def test_the_thresholds_and_texts_that_prometheus_has_loaded_are_read(site: Lab) -> None:
@@ -184,6 +194,55 @@ def test_one_of_them_is_told_of_alone_with_what_was_an_hour_ago(fleet: Fleet) ->
     assert "no such tracking server among 17; the likest are: team-009 of job mlflow" in flat(other)
 
 
+class Crowd(Fleet):
+    """62 tracking servers in which an alert fires: 60 of one job, which are worse, two of another; one just gone."""
+
+    def start(self) -> None:
+        if not self.data.exists():
+            self._write(crowd(self.minutes + 1))
+        super().start()
+
+
+def crowd(samples: int) -> Iterator[tuple[str, list[str]]]:
+    for job, size, value in (("big", 60, "9"), ("small", 2, "1.2")):
+        for number in range(size):
+            of = f'cause="connections",job="{job}",tracking_server="{job}-{number}"'
+            yield f'mlflow:pressure:ratio{{signal="pool",{of}}}', [value] * samples
+            own = 'alertname="MlflowConnectionPoolExhausted",alertstate="firing",severity="critical"'
+            yield f"ALERTS{{{own},{of}}}", ["1"] * samples
+    for signal, value in (("database-down", "2"), ("error-budget", "15")):
+        of = f'cause="availability",signal="{signal}",job="gone",tracking_server="gone-0"'
+        yield f"mlflow:pressure:ratio{{{of}}}", [value] * samples
+
+
+@pytest.fixture(scope="module")
+def crowded() -> Iterator[Fleet]:
+    with Crowd([], number=0, minutes=1) as prometheus:
+        yield prometheus
+
+
+def test_what_fires_is_found_however_many_others_are_worse(crowded: Fleet) -> None:
+    at = ("--at", "2023-11-14T21:59Z")
+    small = diagnose("--prometheus", crowded.url, "--job", "small", *at)
+    assert small.returncode == 3, small.stdout
+    assert "2 tracking servers, 2023-11-14 21:59:00 UTC: 2 firing" in small.stdout
+    rows = {line.split()[0] for line in small.stdout.splitlines() if " FIRING " in line}
+    assert rows == {"small-0", "small-1"}
+
+    every = diagnose("--prometheus", crowded.url, *at)
+    assert every.returncode == 3
+    assert "63 tracking servers, 2023-11-14 21:59:00 UTC: 62 firing" in every.stdout
+    assert "13 more are not shown, 12 of them firing" in every.stdout
+
+
+def test_the_board_too_tells_what_is_gone_before_what_users_feel_of_it(crowded: Fleet) -> None:
+    (panel,) = (one for one in OVERVIEW.json()["panels"] if one["title"] == "Causes, nearest first")
+    query = panel["targets"][0]["expr"].replace("$job", "gone").replace("$tracking_server", ".*")
+    with closing(Client(Settings(url=crowded.url))) as prometheus:
+        (row,) = prometheus.vector(query, END)
+    assert (row.labels["evidence"], row.value) == ("database silent 100 % of 2 min (> 50)", 2)
+
+
 def test_of_a_prometheus_without_our_rules_it_says_which_to_load(site: Lab) -> None:
     scraping = scrape_config({"mlflow": f"127.0.0.1:{site.exporter.port}"}, 0.5)
     with Prometheus(scraping) as bare:
@@ -204,15 +263,37 @@ def test_who_does_not_answer_as_prometheus_does_is_told_so(site: Lab) -> None:
     assert "is no Prometheus, or not at this path" in flat(done)
 
 
+class Guarded(Prometheus):
+    """One that does not tell everybody that it is ready."""
+
+    def ready(self) -> bool:
+        return self.listens()
+
+
+def test_the_authority_that_is_set_holds_whatever_the_environment_names(tmp_path: Path) -> None:
+    authority, other = trustme.CA(), trustme.CA()
+    made = authority.issue_cert("127.0.0.1")
+    made.private_key_pem.write_to_path(tmp_path / "key.pem")
+    made.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    other.cert_pem.write_to_path(tmp_path / "other.pem")
+    web = tmp_path / "web.yml"
+    web.write_text("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n")
+    with Guarded({"global": {}}, options=[f"--web.config.file={web}"]) as prometheus:
+        url = f"https://127.0.0.1:{prometheus.port}"
+        bundle = {"REQUESTS_CA_BUNDLE": str(tmp_path / "other.pem")}
+        done = diagnose("--prometheus", url, "--prometheus.ca_file", str(tmp_path / "ca.pem"), **bundle)
+        assert "reads no MLflow exporter at that time" in flat(done)
+        refused = diagnose("--prometheus", url, **bundle)
+        assert "TLS" in refused.stdout
+        assert "prometheus.ca_file" in refused.stdout
+
+
 def test_it_signs_in_with_what_the_settings_say_and_never_shows_it(tmp_path: Path) -> None:
     web = tmp_path / "web.yml"
     web.write_text(f"basic_auth_users:\n  reader: {HASH}\n")
     secret = tmp_path / "password"
     secret.write_text("hunter2\n")
-
-    class Guarded(Prometheus):
-        def ready(self) -> bool:
-            return self.listens()
 
     with Guarded({"global": {}}, options=[f"--web.config.file={web}"]) as prometheus:
         refused = diagnose("--prometheus", prometheus.url)

@@ -223,6 +223,12 @@ def test_evidence_is_the_pressure_times_its_threshold_in_the_unit_of_its_words()
     assert re.search(r'"evidence", "CPU \$1 % busy[^"]*\b7[^"]*", "value", "\(\.\*\)"\)$', expr)
 
 
+def test_a_share_of_a_fixed_time_is_shown_as_no_more_than_all_of_it() -> None:
+    (locked,) = (one for one in signals() if one.name == "lock-wait")
+    expr = headlines._of(locked, headlines.words(locked))
+    assert re.search(r'"value", clamp_max\(round\(.* \* 20, 1\), 100\)\)', expr)
+
+
 def test_words_without_a_number_say_none() -> None:
     expr = phrase("a crash loses data", 0.5, 0, 1)
     assert '"evidence", "a crash loses data", "value"' in expr

@@ -19,6 +19,7 @@ from exporter.collector import Reason, SourceError
 from exporter.pack.dashboards.limits import Signal, signals
 from exporter.reports import diagnose_text, ruled
 from exporter.reports.concluded import diagnosis_of
+from exporter.reports.diagnose import WHOSE
 from exporter.reports.diagnose import Report as Output
 from exporter.reports.diagnosed import Asked, Diagnosis
 from exporter.reports.evidence import Seen, figures
@@ -92,6 +93,14 @@ def test_evidence_is_in_its_own_unit_now_an_hour_ago_and_at_the_threshold() -> N
     assert (first.hour_ago_says, first.threshold_says) == ("3 %", "30 %")
     assert first.now == pytest.approx(0.96)
     assert first.threshold == 0.3
+
+
+def test_no_more_than_the_whole_time_is_told_of_a_lock() -> None:
+    """A read waits a little longer than its limit before it gives up."""
+    (cause,) = diagnosis_of(asked([pressure("sqlite-backend", "lock-wait", 5.06)])).causes
+    assert cause.evidence[0].says == "file locked 100 % of the time"
+    scrape = "# TYPE mlflow_db_sqlite_lock_wait_seconds gauge\nmlflow_db_sqlite_lock_wait_seconds 0.506\n"
+    assert [one.says for one in figures(Scrapes.of(scrape, scrape, 30))] == ["file locked 100 % of the time"]
 
 
 def test_causes_come_in_the_boards_order() -> None:
@@ -173,6 +182,32 @@ def test_what_is_gone_comes_before_what_users_feel_of_it() -> None:
     assert cause.evidence[0].says == "database silent 100 % of 2 min"
 
 
+def test_labels_that_a_site_gives_its_alerts_change_nothing() -> None:
+    of_site = {"namespace": "prod", "team": "ml"}
+    texts = {one.name: one for one in ruled.shipped()}
+    rules = ruled.loaded(
+        {
+            "name": one.alert,
+            "query": f"(mlflow:pressure:ratio{{{one.matchers}}} > 1) * {one.threshold}",
+            "labels": {"cause": one.cause, "severity": one.severity, **of_site},
+            "annotations": texts[one.alert].annotations,
+        }
+        for one in signals()
+    )
+    pools = [pressure("connections", "pool", value, instance=at) for at, value in (("a", 3.0), ("b", 2.0))]
+    name = "MlflowConnectionPoolExhausted"
+    fired = [alert(name, "connections", instance=at, **of_site) for at in ("b", "a")]
+    found = diagnosis_of(replace(asked([*pools, pressure("connections", "pool", 9.0)], fired), rules=rules))
+    alerts = found.causes[0].alerts
+    assert [(one.about, one.pressure) for one in alerts] == [
+        ({"instance": "a"}, 3.0),
+        ({"instance": "b"}, 2.0),
+    ]
+    # Where the rules are not told, nobody can tell such a label from one of the pressure.
+    found = diagnosis_of(asked(pools, fired))
+    assert [one.pressure for one in found.causes[0].alerts] == [3.0, 2.0]
+
+
 def test_a_fix_is_the_one_for_what_the_alert_is_about() -> None:
     about = {"setting": "wal_buffers"}
     fired = alert("MlflowDatabaseWalTooSmall", "database-configuration", **about)
@@ -247,6 +282,22 @@ def test_a_threshold_that_a_site_has_overridden_is_the_one_that_is_told() -> Non
 def test_a_label_cannot_steer_the_terminal() -> None:
     evil = alert("MlflowSearchScansRuns", "database-indexes", resource="\x1b[2J\nboo")
     assert all(line.isprintable() for line in shown(diagnosis_of(asked([SCANNED], [evil]))))
+
+
+def test_what_a_rule_or_a_failure_says_cannot_steer_the_terminal() -> None:
+    evil = "Bad.\x1b]0;title\x07 \u202egood"
+    rules = [
+        replace(one, annotations={**one.annotations, **dict.fromkeys(("summary", "diagnosis", "fix"), evil)})
+        for one in ruled.shipped()
+    ]
+    blind = pressure("exporter", "blind", 2.0, collector="schema")
+    unknown = alert("MlflowNewer\x1b[2J", "cause\x1b[2J")
+    found = diagnosis_of(replace(asked([SCANNED, blind], [SCANS, unknown]), rules=tuple(rules)))
+    why = Problem.of("prometheus", SourceError(Reason.UNSUPPORTED, evil, evil))
+    lines = [*shown(found), *diagnose_text.failed(why)]
+    assert [line for line in lines if not line.isprintable()] == []
+    assert r"  Bad.\x1b]0;title\x07 \u202egood" in lines
+    assert any("INDEX" in line for line in shown(diagnosis_of(TROUBLE)))
 
 
 class Screen(io.StringIO):
@@ -349,6 +400,14 @@ def test_the_database_says_once_which_index_would_help_and_who_writes() -> None:
     assert text.count(INDEX) == 1
     assert "sweep alice train.py 01234567 3 1 12.5" in text
     assert "NOT READ: plans permission: no SELECT on runs GRANT SELECT ON runs TO exporter;" in text
+    assert max(map(len, lines)) <= 80
+
+
+def test_beside_a_server_that_was_chosen_it_says_that_the_database_may_be_another_one_s() -> None:
+    report = Report(3.0, "17.2", Where(9.0, 1.0, 0.1, 0.9, False, "Well."), (), (), None, ())
+    remark = WHOSE.format("team-b\x1b[2J")
+    lines = list(diagnose_text.of_database("mlflow@db:5432/mlflow", report, plain, remark))
+    assert r"no word on whether team-b\x1b[2J uses it" in " ".join(" ".join(lines).split())
     assert max(map(len, lines)) <= 80
 
 

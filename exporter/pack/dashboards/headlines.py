@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import re
+from math import inf
 from typing import NamedTuple
 
 from exporter.pack.dashboards.limits import Signal, signals
 
 
 class Words(NamedTuple):
-    """`{}` is the evidence times `scale`, rounded to `step`."""
+    """`{}` is the evidence times `scale`, rounded to `step`, and shown as no more than `most`."""
 
     text: str
     scale: float = 1
     step: float = 0.1
+    most: float = inf
 
 
 def percent(text: str) -> Words:
     return Words(text.replace("{}", "{} %"), 100, 1)
+
+
+def share(text: str) -> Words:
+    """Return words of what is measured by a clock beside a whole of a fixed length, which it may pass a little."""
+    return percent(text)._replace(most=100)
 
 
 # By the matchers of the signal without its cause.
@@ -27,7 +34,7 @@ WORDS = {
     'signal="database-down"': percent("database silent {} of 2 min"),
     'signal="error-budget"': Words("{} % of requests fail", 100, 0.1),
     'signal="latency-budget"': Words("{} % of requests are slow", 100, 0.1),
-    'signal="lock-wait"': percent("file locked {} of the time"),
+    'signal="lock-wait"': share("file locked {} of the time"),
     'signal="cpu", measure="load"': Words("{} sessions a core want CPU"),
     'signal="cpu", measure="host"': percent("database host CPU {} busy"),
     'signal="data-io"': Words("{} sessions wait for the disk"),
@@ -36,11 +43,11 @@ WORDS = {
     'signal="reads", measure="load"': Words("{} sessions a core, mostly reads"),
     'signal="reads", measure="host"': percent("database CPU {} busy, mostly reads"),
     'signal="replica-lag"': Words("replica {} s behind", 1, 1),
-    'signal="replica-lost"': Words("{} replicas lost", 1, 1),
-    'signal="replica-conflicts"': Words("{} replica queries cancelled", 1, 1),
+    'signal="replica-lost"': Words("replicas lost: {}", 1, 1),
+    'signal="replica-conflicts"': Words("replica queries cancelled: {}", 1, 1),
     'signal="durability"': Words("a crash loses data", 0, 1),
     'signal="commit"': Words("{} sessions wait in COMMIT"),
-    'signal="checkpoints"': Words("{} forced checkpoints in 15 min", 1, 1),
+    'signal="checkpoints"': Words("forced checkpoints in 15 min: {}", 1, 1),
     'signal="wal-buffers"': percent("{} of log writes: full buffers"),
     'signal="dead-rows"': Words("{} times the dead rows due"),
     'signal="transaction-ids"': percent("{} of transaction ids used"),
@@ -49,10 +56,10 @@ WORDS = {
     'signal="run-rate"': Words("one run logs {} points/s"),
     'signal="cpu"': percent("server CPU {} used"),
     'signal="memory"': percent("{} of the memory limit"),
-    'signal="oom-kills"': Words("{} processes killed in 15 min", 1, 1),
-    'signal="worker-replacements"': Words("{} workers replaced in 15 min", 1, 1),
-    'signal="missing-processes"': Words("{} processes missing", 1, 1),
-    'signal="accept-queue"': Words("{} connections not accepted", 1, 1),
+    'signal="oom-kills"': Words("processes killed in 15 min: {}", 1, 1),
+    'signal="worker-replacements"': Words("workers replaced in 15 min: {}", 1, 1),
+    'signal="missing-processes"': Words("processes missing: {}", 1, 1),
+    'signal="accept-queue"': Words("connections not accepted: {}", 1, 1),
     'signal="client-round-trip"': Words("clients are {} ms away", 1000, 1),
     'signal="database-round-trip"': Words("database is {} ms away", 1000, 0.1),
     'signal="runs-scanned"': percent("searches take {} of a session"),
@@ -66,6 +73,9 @@ WORDS = {
     'signal="exporter-down"': percent("exporter away {} of 2 min"),
     'signal="blind"': percent("blind {} of 5 min"),
 }
+
+# Signals that only say that calls fail or are slow: within a cause they come after what says why.
+FELT = ("api-failing", "error-budget", "latency-budget")
 
 
 def words(signal: Signal) -> Words:
@@ -89,7 +99,7 @@ def limit(said: Words, threshold: float) -> str:
 
 
 def _rounded(said: Words, value: float) -> str:
-    return f"{round(value * said.scale / said.step) * said.step:.10g}"
+    return f"{min(round(value * said.scale / said.step) * said.step, said.most):.10g}"
 
 
 def _unit(said: Words) -> str:
@@ -110,6 +120,8 @@ def _of(signal: Signal, said: Words) -> str:
     before, _, after = said.text.partition("{}")
     limit = f" (> {factor:g})" if said.scale else ""
     pressure = f"(mlflow:pressure:ratio{{{signal.matchers}}} > 0)"
-    value = f'count_values without () ("value", round({pressure} * {factor:g}, {said.step:g}))'
+    shown = f"round({pressure} * {factor:g}, {said.step:g})"
+    shown = shown if said.most == inf else f"clamp_max({shown}, {said.most:g})"
+    value = f'count_values without () ("value", {shown})'
     number = "$1" if said.scale else ""
     return f'label_replace({value}, "evidence", "{before}{number}{after}{limit}", "value", "(.*)")'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from exporter.pack import RUNBOOKS
 from exporter.pack.dashboards import colours
 from exporter.pack.dashboards.dashboard import Dashboard, Row
-from exporter.pack.dashboards.headlines import evidence
+from exporter.pack.dashboards.headlines import FELT, evidence
 from exporter.pack.dashboards.panel import (
     Column,
     Panel,
@@ -136,14 +136,18 @@ def tiles() -> list[Panel]:
 
 
 def rank() -> str:
-    """Return PromQL for the causes that the board has room for, with their place: the greatest first.
+    """Return PromQL for the causes that the board has room for, with their place: the greatest first."""
+    return f"topk({ROWS}, {order()})"
+
+
+def order() -> str:
+    """Return PromQL for the place of every cause: the greatest first.
 
     Firing before pending before findings; among equals causes before availability, which only says that users feel
     it, and that before exporter, which is blind where a database is down; then the pressure, which 40 keeps from
     counting for more than the others.
     """
     return f"""
-        topk({ROWS},
           300 * max by ({EACH}) (
                  2.0 * ALERTS{{alertstate="firing", severity=~"critical|warning"}}
               or       ALERTS{{alertstate="pending", severity=~"critical|warning"}}
@@ -155,28 +159,33 @@ def rank() -> str:
             or  50 + 0 * mlflow:pressure:ratio{{cause="availability"}}
             or       0 * mlflow:pressure:ratio
           )
-        + clamp_max(max by ({EACH}) (mlflow:pressure:ratio), 40)
-        )"""
+        + clamp_max(max by ({EACH}) (mlflow:pressure:ratio), 40)"""
+
+
+def nearest() -> str:
+    """Return PromQL for the pressure that is told of each cause: the highest, but what is above 1 before FELT."""
+    why = f'mlflow:pressure:ratio{{signal!~"{"|".join(FELT)}"}} > 1'
+    return f"(topk by ({EACH}) (1, {why}) or on ({EACH}) topk by ({EACH}) (1, mlflow:pressure:ratio))"
 
 
 def board() -> Panel:
-    nearest = f"topk by ({EACH}) (1, mlflow:pressure:ratio)"
     # A cause with findings only has no pressure to tell of.
     findings = f"""
         topk by ({EACH}) (1, ALERTS{{alertstate="firing", severity="info"}})
         unless on ({EACH}) ALERTS{{alertstate="firing", severity=~"critical|warning"}}"""
     pressure = f"""
         (
-             ({nearest} < 0.5) * on ({EACH}) group_left (evidence)
+             ({nearest()} < 0.5) * on ({EACH}) group_left (evidence)
              label_replace({findings}, "evidence", "$1", "alertname", "(.*)")
-          or on ({EACH}) {nearest} * ignoring (evidence, value) group_left (evidence) ({evidence()})
-          or on ({EACH}) {nearest}
+          or on ({EACH}) {nearest()} * ignoring (evidence, value) group_left (evidence) ({evidence()})
+          or on ({EACH}) {nearest()}
         )"""
     shown = f" and on ({EACH}) {rank()}"
     steps = (above(colours.NEAR, 0.7), above(colours.WARNING, 1))
     return table(
         "Causes, nearest first",
-        "Every cause with its highest pressure: how near the evidence is to firing. At 1 the alert's condition holds "
+        "Every cause with its highest pressure: how near the evidence is to firing; of availability with what is gone, "
+        "where something is, before calls that fail. At 1 the alert's condition holds "
         "and its waiting time begins. What fires comes first, and what users feel (availability) after what causes "
         "it. The top row is where to look: a click on the cause opens Causes, where its row has the evidence, a click "
         "on "
