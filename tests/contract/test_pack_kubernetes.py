@@ -33,7 +33,9 @@ SITE = Site(
     tracking_server="team-1",
     namespace="prod",
     labels={"team": "ml"},
-    kubernetes=Kubernetes(user=10001, server_url="https://mlflow.prod:8443", secret="dsn-of-mlflow"),
+    kubernetes=Kubernetes(
+        user=10001, group=10002, server_url="https://mlflow.prod:8443", secret="dsn-of-mlflow"
+    ),
 )
 # What prometheus-operator adds to each target.
 OPERATOR = {"namespace", "pod", "container", "endpoint", "service"}
@@ -106,13 +108,14 @@ def test_nested_routes_which_the_schema_takes_as_they_come_have_a_route_s_fields
         assert route["receiver"] in {one["name"] for one in config["spec"]["receivers"]}
 
 
-@pytest.mark.parametrize("template", [sidecar, deployment])
-def test_containers_run_as_the_restricted_standard_wants(template: Any) -> None:
+@pytest.mark.parametrize(("template", "ids"), [(sidecar, (10001, 10002)), (deployment, (65532, 65532))])
+def test_containers_run_as_the_restricted_standard_wants(template: Any, ids: tuple[int, int]) -> None:
     spec = template()["spec"]
     for container in spec["containers"]:
         context = {**spec.get("securityContext", {}), **container["securityContext"]}
-        context = {key: value for key, value in context.items() if key not in ("fsGroup", "runAsGroup")}
-        assert context.pop("runAsUser") in (10001, 65532)
+        context.pop("fsGroup", None)
+        # A group that is not written is 0, and then no process of another group can be read.
+        assert (context.pop("runAsUser"), context.pop("runAsGroup")) == ids
         assert context == {
             "runAsNonRoot": True,
             "readOnlyRootFilesystem": True,
