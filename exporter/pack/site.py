@@ -62,6 +62,7 @@ Image = Annotated[
     str, Meta(pattern=r"^[\w.:/@-]+$", extra={"allowed": "an image, as registry.example.org/exporter:1"})
 ]
 User = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
 Group = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 LabelName = Annotated[
     str,
@@ -95,6 +96,7 @@ class Kubernetes(Struct, frozen=True, kw_only=True):
     user: User = 1000
     group: Group = 1000
     server_url: Url = "http://mlflow:5000"
+    database_port: Port = 5432
     secret: ObjectName = "mlflow-exporter"  # noqa: S105 - the name of one
     prometheus_namespace: ObjectName = "monitoring"
     release: Word = "kube-prometheus-stack"

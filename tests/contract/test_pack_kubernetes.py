@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from copy import deepcopy
 from functools import cache
 from typing import Any
@@ -34,7 +35,11 @@ SITE = Site(
     namespace="prod",
     labels={"team": "ml"},
     kubernetes=Kubernetes(
-        user=10001, group=10002, server_url="https://mlflow.prod:8443", secret="dsn-of-mlflow"
+        user=10001,
+        group=10002,
+        server_url="https://mlflow.prod:8443",
+        database_port=6432,
+        secret="dsn-of-mlflow",
     ),
 )
 # What prometheus-operator adds to each target.
@@ -197,9 +202,18 @@ def test_selectors_find_what_is_written() -> None:
         assert given == {"name": monitor["spec"]["endpoints"][0]["port"], "containerPort": port["port"]}
 
 
-def test_the_server_s_port_is_let_through() -> None:
+def test_the_server_s_and_the_database_s_ports_are_let_through() -> None:
     (policy,) = objects("NetworkPolicy")
-    assert [one["ports"][0]["port"] for one in policy["spec"]["egress"][1:]] == [8443, 5432]
+    assert [one["ports"][0]["port"] for one in policy["spec"]["egress"][1:]] == [8443, 6432]
+
+
+def test_the_policy_says_who_else_is_to_be_let_in_for_the_runbooks_and_it_is_valid_then() -> None:
+    text = written()["network-policy.yaml"]
+    assert "kubectl -n prod port-forward service/mlflow-exporter" in text
+    policy = yaml.safe_load(re.sub(r"(?m)^( +)# (- namespace|    match)", r"\1\2", text))
+    spaces = [one["namespaceSelector"]["matchLabels"] for one in policy["spec"]["ingress"][0]["from"]]
+    assert [*spaces[0].values(), *spaces[1].values()] == ["monitoring", "ingress-nginx"]
+    assert _validator(schemas()["networking.k8s.io/v1 NetworkPolicy"]).is_valid(policy)
 
 
 def test_each_alert_has_the_namespace_by_which_the_operator_routes() -> None:
