@@ -46,9 +46,9 @@ def grafana(site: Site) -> dict[str, str]:
 
 def dashboards(site: Site) -> dict[str, str]:
     """Return each dashboard by its file's name, with the limits of the site; those of excluded alerts too."""
-    if site.thresholds or site.severities:
-        limits.use(rules.of(replace(site, exclude=())))
-    return {name: addressed(text, site) for name, text in boards().items()}
+    changed = rules.of(replace(site, exclude=())) if site.thresholds or site.severities else {}
+    with limits.of(changed):
+        return {name: addressed(text, site) for name, text in boards().items()}
 
 
 def named(text: str, site: Site) -> str:

@@ -10,11 +10,14 @@ import pytest
 import yaml
 
 from exporter.pack import routes, rules, runbooks
+from exporter.pack.dashboards import limits
+from exporter.pack.formats import dashboards
 from exporter.pack.runbooks import MARKED, told
 from exporter.pack.shipped import alerts as shipped
 from exporter.pack.site import OURS, Site, named
 from tests.contract.rules import (
     ALERTS,
+    ROOT,
     RULES,
     Rule,
     alerts,
@@ -145,6 +148,19 @@ def test_an_alert_s_thresholds_differ_so_that_a_marker_means_one() -> None:
     for alert in shipped().values():
         found = [signal.threshold for _, signal in named(alert)]
         assert len(found) == len(set(found))
+
+
+def test_the_panels_of_one_site_are_no_other_site_s() -> None:
+    """In any order, and after panels have been made."""
+    shipped_boards = {file.name: file.read_text() for file in (ROOT / "dashboards").glob("*.json")}
+    assert dashboards(Site()) == shipped_boards
+    low, high = (
+        dashboards(Site(thresholds={"MlflowOpenFilesNearLimit": value})) for value in (0.4321, 0.9876)
+    )
+    assert ("0.4321" in str(low), "0.9876" in str(low)) == (True, False)
+    assert ("0.4321" in str(high), "0.9876" in str(high)) == (False, True)
+    assert dashboards(Site()) == shipped_boards
+    assert limits.threshold("MlflowOpenFilesNearLimit") == 0.8
 
 
 def test_with_no_options_the_rules_and_routes_are_the_shipped_files() -> None:
