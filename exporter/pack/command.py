@@ -58,9 +58,9 @@ def said(target: Path, format: str, site: Site) -> list[str]:
             f"Grafana:       import {target}/dashboards/*.json, or load them as dashboards/provisioning says"
         )
     if site.thresholds and format != "grafana":
-        where = "" if site.runbook_url else ", publish them and give --runbook-url"
+        where = f"at {site.runbook_url}, where links lead" if site.runbook_url else "and give --runbook-url"
         found.append(
-            f"Runbooks:      {target}/runbooks has your thresholds{where};"
+            f"Runbooks:      {target}/runbooks has your thresholds: publish them {where};"
             " the repository and the exporter's own pages have the shipped ones"
         )
     return found
