@@ -28,7 +28,8 @@ from tests.contract.rules import (
     records,
     rule,
 )
-from tests.contract.runbooks import THRESHOLD
+from tests.contract.runbooks import FENCE, THRESHOLD
+from tests.contract.runbooks import runbooks as runbook_pages
 from tests.contract.test_rules import compared, divisors, terms
 
 pytestmark = [pytest.mark.contract, pytest.mark.pack]
@@ -121,15 +122,61 @@ def test_every_threshold_in_the_runbooks_can_be_said_with_another_number() -> No
             assert value in wanted or not wanted, f"{name}: {alert} {value}"
 
 
+# Numbers that are a threshold's by chance, with what is before them.
+BY_CHANCE = {
+    ("connections", "below 0.5 and below 0.8"),  # of a pool
+    ("database-configuration", "Dead rows in a live one. Good: below 0.2"),
+    ("database-configuration", "(a free second is enough). Good: below 2 ms"),
+    ("database-configuration", "(needs `track_wal_io_timing`). Good: below 2"),
+    ("database-size", "(needs `track_io_timing`). Good: below 1"),
+    ("logging-pattern", "whole epochs apart. Bad: 10"),  # steps of a run
+    ("read-load", "nothing where there is none. Good: below 1"),  # seconds of a replica
+    ("server-resources", "in cores. Good: below 0.5"),
+    ("server-resources", "which have served big searches; or 1.5"),  # GB
+}
+NUMBER = re.compile(r"(?<![\w.,-])(?P<number>\d[\d.]*\d|\d)(?: (?:%|ms))?(?!,?\d|\w)")
+
+
+def test_what_a_runbook_calls_good_or_bad_says_each_threshold_as_one() -> None:
+    """Where no marker follows a number, the site's runbook would have the shipped number beside the site's own."""
+    unmarked = set()
+    for page in runbook_pages():
+        said = {
+            f"{signal.threshold * scale:.12g}{unit}"
+            for alert in alerts()
+            if alert.slug == page.slug
+            for signal in shipped()[alert.name].thresholds.values()
+            for unit, scale in (("", 1), (" %", 100), (" ms", 1000))
+        }
+        for text in re.split(r"\n\s*\n", FENCE.sub("", page.text)):
+            row = MARKED.sub("", " ".join(text.split()))
+            for found in NUMBER.finditer(row) if re.search(r"\b(Good|Bad)\b", row) else ():
+                if {found[0], found["number"]} & said:
+                    unmarked.add((page.slug, row[: found.end()]))
+    chance = {
+        (slug, text) for slug, text in unmarked for of, end in BY_CHANCE if of == slug and text.endswith(end)
+    }
+    assert unmarked - chance == set(), "mark it, or name it above as by chance"
+    assert len(chance) == len(BY_CHANCE), "one is there no more"
+
+
 def test_a_runbook_says_the_site_s_number_in_its_own_unit_and_the_shipped_one() -> None:
-    site = Site(thresholds={"MlflowOpenFilesNearLimit": 0.7, "MlflowLockWaits": 2})
+    site = Site(
+        thresholds={
+            "MlflowOpenFilesNearLimit": 0.7,
+            "MlflowLockWaits": 2,
+            "MlflowDatabaseRoundTripSlow": 0.01,
+        }
+    )
     before = (
         "above 80 % <!-- threshold MlflowOpenFilesNearLimit 0.8 -->, "
-        "0.8 sessions <!-- threshold MlflowLockWaits 0.8 -->"
+        "0.8 sessions <!-- threshold MlflowLockWaits 0.8 -->, "
+        "4 ms <!-- threshold MlflowDatabaseRoundTripSlow 0.004 -->"
     )
     assert told(before, site) == (
         "above 70 % (as shipped: 80 %) <!-- threshold MlflowOpenFilesNearLimit 0.7 -->, "
-        "2 sessions (as shipped: 0.8) <!-- threshold MlflowLockWaits 2 -->"
+        "2 sessions (as shipped: 0.8) <!-- threshold MlflowLockWaits 2 -->, "
+        "10 ms (as shipped: 4 ms) <!-- threshold MlflowDatabaseRoundTripSlow 0.01 -->"
     )
     assert MARKED.search(before)
 
