@@ -58,6 +58,13 @@ ObjectName = Annotated[
         extra={"allowed": "a name of at most 63 of a-z, 0-9 and -"},
     ),
 ]
+OptionalName = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$",
+        extra={"allowed": "a name of at most 63 of a-z, 0-9 and -"},
+    ),
+]
 Image = Annotated[
     str, Meta(pattern=r"^[\w.:/@-]+$", extra={"allowed": "an image, as registry.example.org/exporter:1"})
 ]
@@ -97,7 +104,7 @@ class Kubernetes(Struct, frozen=True, kw_only=True):
     group: Group = 1000
     server_url: Url = "http://mlflow:5000"
     database_port: Port = 5432
-    secret: ObjectName = "mlflow-exporter"  # noqa: S105 - the name of one
+    secret: OptionalName = ""  # that of the exporter's other objects
     prometheus_namespace: ObjectName = "monitoring"
     release: Word = "kube-prometheus-stack"
 

@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from exporter import collectors
 from exporter.cli import main
 from exporter.pack import rules
+from exporter.pack.directory import PackError
 from exporter.pack.formats import prometheus
-from exporter.pack.kubernetes import kubernetes
+from exporter.pack.kubernetes import kubernetes, one_more
 from exporter.pack.site import Kubernetes, Site
 from exporter.plan import NAMES
 from exporter.settings import Settings, add_flags, flags_of, load
@@ -173,9 +174,9 @@ def test_all_targets_end_in_the_site_s_job_with_the_name_of_their_server() -> No
         assert relabeling["targetLabel"] == "job"
         endpoints[monitor["metadata"]["name"]] = relabeling["replacement"]
     assert endpoints == {
-        "mlflow-exporter-sidecar": "ml",
-        "mlflow-exporter": "ml",
-        "mlflow-server": "ml-server",
+        "mlflow-exporter-team-1-sidecar": "ml",
+        "mlflow-exporter-team-1": "ml",
+        "mlflow-server-team-1": "ml-server",
     }
     for template in (sidecar(), deployment()):
         assert template["metadata"]["labels"]["tracking_server"] == "team-1"
@@ -209,7 +210,7 @@ def test_the_server_s_and_the_database_s_ports_are_let_through() -> None:
 
 def test_the_policy_says_who_else_is_to_be_let_in_for_the_runbooks_and_it_is_valid_then() -> None:
     text = written()["network-policy.yaml"]
-    assert "kubectl -n prod port-forward service/mlflow-exporter" in text
+    assert "kubectl -n prod port-forward service/mlflow-exporter-team-1 " in text
     policy = yaml.safe_load(re.sub(r"(?m)^( +)# (- namespace|    match)", r"\1\2", text))
     spaces = [one["namespaceSelector"]["matchLabels"] for one in policy["spec"]["ingress"][0]["from"]]
     assert [*spaces[0].values(), *spaces[1].values()] == ["monitoring", "ingress-nginx"]
@@ -262,6 +263,81 @@ def test_no_metric_has_a_label_that_the_operator_gives_its_targets() -> None:
     assert {
         name for name, one in series().items() if name.startswith("mlflow_") and one.labels & OPERATOR
     } == set()
+
+
+def identities(files: dict[str, str]) -> set[tuple[str, str, str]]:
+    return {
+        (one["kind"], one["metadata"]["namespace"], one["metadata"]["name"])
+        for path, text in files.items()
+        if path.endswith(".yaml") and path not in ("sidecar-patch.yaml", "kustomization.yaml")
+        for one in yaml.load_all(text, yaml.CSafeLoader)
+    }
+
+
+def selecting(files: dict[str, str]) -> dict[str, Json]:
+    """Return what each object selects, by kind, and the labels of pods and of the Service."""
+    found: dict[str, Json] = {"sidecar": yaml.safe_load(files["sidecar-patch.yaml"])["spec"]["template"]}
+    for path in ("exporter.yaml", "monitors.yaml", "network-policy.yaml", "optional/mlflow-metrics.yaml"):
+        for one in yaml.safe_load_all(files[path]):
+            found[f"{one['kind']} {path}"] = one
+    return found
+
+
+def test_a_second_server_replaces_nothing_of_the_first_and_brings_no_rule_again() -> None:
+    first, second = written(), one_more(replace(SITE, tracking_server="team-2"))
+    assert not identities(first) & identities(second)
+    assert {kind for kind, _, _ in identities(second)} == {
+        *("ConfigMap", "Deployment", "Service", "NetworkPolicy", "PodMonitor", "ServiceMonitor")
+    }
+    assert not [path for path in second if path.startswith(("rules/", "dashboards/", "alertmanager"))]
+    listed = yaml.safe_load(second["kustomization.yaml"])["resources"]
+    assert {*listed} <= second.keys() <= first.keys()
+
+
+def test_each_server_s_objects_select_that_server_s_alone() -> None:
+    ours, theirs = (selecting(one_more(replace(SITE, tracking_server=name))) for name in ("team-1", "team-2"))
+    labels = [
+        found[of]["metadata"]["labels"]
+        if of == "sidecar"
+        else found[of]["spec"]["template"]["metadata"]["labels"]
+        for found in (ours, theirs)
+        for of in ("sidecar", "Deployment exporter.yaml")
+    ]
+    labels += [found["Service exporter.yaml"]["metadata"]["labels"] for found in (ours, theirs)]
+    for name, one in ours.items():
+        spec = one.get("spec", {})
+        chosen = spec.get("selector") or spec.get("podSelector")
+        if name != "sidecar" and chosen:
+            wanted = chosen.get("matchLabels", chosen)
+            selected = [each["tracking_server"] for each in labels if wanted.items() <= each.items()]
+            assert {*selected} == {"team-1"}, name
+
+
+def test_a_server_after_which_no_object_can_be_named_is_refused(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("Team_1", "a.b", "a" * 40):
+        with pytest.raises(PackError, match="tracking_server: found"):
+            kubernetes(replace(SITE, tracking_server=name))
+    assert (
+        max(len(name) for _, _, name in identities(one_more(replace(SITE, tracking_server="a" * 39)))) <= 63
+    )
+    options = ["--format", "kubernetes", "--tracking-server", "Team_1"]
+    assert main(["pack", str(tmp_path / "pack"), *options]) == 1
+    assert "at most 39 of a-z, 0-9 and -" in capsys.readouterr().err
+    assert not (tmp_path / "pack").exists()
+
+
+def test_the_command_says_what_comes_before_it_is_applied(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pack", str(tmp_path / "pack"), "--format", "kubernetes-server"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    starts = [line.partition(":")[0] for line in lines]
+    assert starts[1:] == ["Image", "First", "Apply", "Sidecar"]
+    (created,) = (line for line in lines if line.startswith("First"))
+    assert "create secret generic mlflow-exporter-main --from-file=dsn" in created
+    assert 'secret: {secretName: "mlflow-exporter-main"' in (tmp_path / "pack/exporter.yaml").read_text()
 
 
 def test_the_command_writes_it(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
