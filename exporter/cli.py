@@ -189,12 +189,12 @@ def _add_pack(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "directory", type=Path, metavar="DIR", help="a new or empty one, or a pack to replace"
     )
-    formats = ("kubernetes", "grafana", "prometheus")
+    formats = ("kubernetes", "kubernetes-server", "grafana", "prometheus")
     command.add_argument(
         "--format",
         choices=formats,
         default="",
-        help="for one of them alone (default: prometheus and grafana)",
+        help="for one of them alone (default: prometheus and grafana); kubernetes-server: one more server's part",
     )
     command.add_argument("--values", type=Path, metavar="FILE", help="thresholds, severities and more, YAML")
     for name, metavar, help in (

@@ -128,7 +128,7 @@ def sight(proc: Path, server: Server, user: str) -> Sighting:
         socket=server.listener.inode if server.readable else None,
         version=version(proc, server),
         elsewhere=_elsewhere(proc, server.head.stat.pid, "net"),
-        problems=tuple(_problems(server, backend, named)),
+        problems=tuple(_problems(proc, server, backend, named)),
     )
 
 
@@ -183,16 +183,17 @@ def _backend(proc: Path, server: Server, environ: Mapping[str, str] | None, name
     return with_libpq_environment(backend, environ or {}, user_name(server.owner))
 
 
-def _problems(server: Server, backend: Backend | None, named: bool) -> Iterator[str]:
+def _problems(proc: Path, server: Server, backend: Backend | None, named: bool) -> Iterator[str]:
     owner = user_name(server.owner)
     if not server.readable:
-        remedy = "root" if server.owner == 0 else f"{owner} or as root"
+        its, ours, remedy = _unreadable(proc, server)
         yield (
-            f"The server belongs to {owner} and this exporter runs as {user_name(os.geteuid())}, which cannot read "
-            "its descriptors and environment: connections per worker, pool capacity and MLflow's version are "
-            f"missing; run the exporter as {remedy}."
+            f"The server belongs to {its} and this exporter runs as {ours}, which cannot read its descriptors and "
+            f"environment: connections per worker, pool capacity and MLflow's version are missing; {remedy}."
         )
-        if not named:
+        if not named and server.owner == os.geteuid():
+            yield "Its backend store is not known for the same reason: until then set database.dsn."
+        elif not named:
             yield (
                 "Its backend store is not used, since another user could have made it up: set server.user to "
                 f"{owner} to trust its command line, or set database.dsn."
@@ -204,6 +205,30 @@ def _problems(server: Server, backend: Backend | None, named: bool) -> Iterator[
             "Its SQLite file is in memory, in a directory that cannot be read, or in a container's own files: "
             "nothing of it is measured."
         )
+
+
+def _unreadable(proc: Path, server: Server) -> tuple[str, str, str]:
+    """Return who the server and who the exporter is, as far as they differ, and what to do about it.
+
+    Linux wants both the user and the group to be the process's, and no capability less than it has.
+    """
+    owner, us = user_name(server.owner), user_name(os.geteuid())
+    if server.owner != os.geteuid():
+        remedy = "root" if server.owner == 0 else f"{owner} or as root"
+        return owner, us, f"run the exporter as {remedy}"
+    group = processes.group(proc, server.head.stat.pid)
+    if group not in (None, os.getegid()):
+        return (
+            f"{owner} with group {group}",
+            f"{us} with group {os.getegid()}",
+            f"run the exporter with group {group}, too (Group= of a unit, runAsGroup of a container)",
+        )
+    return (
+        owner,
+        us,
+        "it has capabilities that the exporter has not, or a policy guards it (AppArmor, SELinux): start the server "
+        "without capabilities, or the exporter as root",
+    )
 
 
 def _elsewhere(proc: Path, pid: int, kind: str) -> bool:

@@ -105,8 +105,17 @@ def environ(proc: Path, pid: int) -> dict[str, str] | None:
 
 def owner(proc: Path, pid: int) -> int | None:
     """Return the effective user id."""
+    return _effective(proc, pid, b"Uid:")
+
+
+def group(proc: Path, pid: int) -> int | None:
+    """Return the effective group id."""
+    return _effective(proc, pid, b"Gid:")
+
+
+def _effective(proc: Path, pid: int, kind: bytes) -> int | None:
     for line in (read(proc / str(pid) / "status") or b"").splitlines():
-        if line.startswith(b"Uid:"):
+        if line.startswith(kind):
             words = line.split()
             return int(words[2]) if len(words) > 2 and words[2].isdigit() else None
     return None

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from exporter.pack import directory
 from exporter.pack.formats import grafana, prometheus
-from exporter.pack.kubernetes import kubernetes
-from exporter.pack.site import Site, load
+from exporter.pack.kubernetes import kubernetes, names, one_more
+from exporter.pack.site import Kubernetes, Site, load
 
 FORMATS: dict[str, Callable[[Site], dict[str, str]]] = {
     "kubernetes": kubernetes,
+    "kubernetes-server": one_more,
     "grafana": grafana,
     "prometheus": prometheus,
     "": lambda site: prometheus(site) | grafana(site),
@@ -41,13 +42,8 @@ def pack(target: Path, format: str, options: Path | None, flags: Mapping[str, st
 def said(target: Path, format: str, site: Site) -> list[str]:
     """Return what to do with the files, a line each."""
     found = []
-    if format == "kubernetes":
-        found += [
-            f"Apply:         kubectl apply --server-side -k {target}",
-            f"Sidecar:       kubectl -n {site.namespace} patch deployment mlflow"
-            f" --patch-file {target}/sidecar-patch.yaml",
-            "Yours to make: the Secret that exporter.yaml names, and the receivers of alertmanager-config.yaml",
-        ]
+    if format.startswith("kubernetes"):
+        found += _said_of_cluster(target, format, site)
     if format in ("prometheus", ""):
         found += [
             f"Prometheus:    rule_files: [{target}/rules/*.yml], or the whole of prometheus.yml",
@@ -57,10 +53,29 @@ def said(target: Path, format: str, site: Site) -> list[str]:
         found.append(
             f"Grafana:       import {target}/dashboards/*.json, or load them as dashboards/provisioning says"
         )
-    if site.thresholds and format != "grafana":
-        where = "" if site.runbook_url else ", publish them and give --runbook-url"
+    if site.thresholds and format not in ("grafana", "kubernetes-server"):
+        where = f"at {site.runbook_url}, where links lead" if site.runbook_url else "and give --runbook-url"
         found.append(
-            f"Runbooks:      {target}/runbooks has your thresholds{where};"
+            f"Runbooks:      {target}/runbooks has your thresholds: publish them {where};"
             " the repository and the exporter's own pages have the shipped ones"
         )
+    return found
+
+
+def _said_of_cluster(target: Path, format: str, site: Site) -> list[str]:
+    _, secret = names(site)
+    found = [
+        f"First:         kubectl -n {site.namespace} create secret generic {secret} --from-file=dsn",
+        f"Apply:         kubectl apply --server-side -k {target}",
+        f"Sidecar:       kubectl -n {site.namespace} patch deployment mlflow --patch-file {target}/sidecar-patch.yaml",
+    ]
+    if site.kubernetes.image == Kubernetes().image:
+        found.insert(
+            0, f"Image:         {site.kubernetes.image} is in no registry: push yours, set kubernetes.image"
+        )
+    if format == "kubernetes":
+        found += [
+            "Yours to make: the receivers of alertmanager-config.yaml",
+            "Next server:   rules, routes and boards are for all servers: --format kubernetes-server leaves them out",
+        ]
     return found

@@ -13,6 +13,10 @@ from exporter.pack.site import Site
 
 # What a site changes nothing in but addresses and names. Tests are ours, and runbooks are pages.
 COPIED = ("prometheus.yml", "watchdog.yml", "inputs/*.yml", "templates/*.tmpl")
+# `job_name: mlflow-server`, `job: mlflow`, `tracking_server: main`, and in a comment both in quotes.
+NAMED = re.compile(
+    r"(?P<before>\b(?:job|job_name|tracking_server): |`)(?P<word>mlflow|main)(?=-server$|$|`)", re.MULTILINE
+)
 
 
 def prometheus(site: Site) -> dict[str, str]:
@@ -25,11 +29,7 @@ def prometheus(site: Site) -> dict[str, str]:
         for pattern in COPIED
         for file in sorted(alerts().glob(pattern))
     }
-    found["prometheus.yml"] = re.sub(
-        r"(?m)(?<=job_name: )mlflow|(?<=tracking_server: )main$",
-        lambda word: site.job if word[0] == "mlflow" else site.tracking_server,
-        found["prometheus.yml"],
-    )
+    found = {path: named(text, site) for path, text in found.items()}
     found["alertmanager.yml"] = routes.alertmanager(site)
     found |= {f"rules/{name}": text for name, text in rules.of(site).items()}
     found |= {f"runbooks/{name}": text for name, text in runbooks.of(site).items()}
@@ -46,9 +46,15 @@ def grafana(site: Site) -> dict[str, str]:
 
 def dashboards(site: Site) -> dict[str, str]:
     """Return each dashboard by its file's name, with the limits of the site; those of excluded alerts too."""
-    if site.thresholds or site.severities:
-        limits.use(rules.of(replace(site, exclude=())))
-    return {name: addressed(text, site) for name, text in boards().items()}
+    changed = rules.of(replace(site, exclude=())) if site.thresholds or site.severities else {}
+    with limits.of(changed):
+        return {name: addressed(text, site) for name, text in boards().items()}
+
+
+def named(text: str, site: Site) -> str:
+    """Return a file's text with the site's job and tracking server, where it gives them to series or tells of them."""
+    words = {"mlflow": site.job, "main": site.tracking_server}
+    return NAMED.sub(lambda found: found["before"] + words[found["word"]], text)
 
 
 def addressed(text: str, site: Site) -> str:

@@ -10,12 +10,12 @@ import yaml
 from yaml.nodes import MappingNode, Node
 
 from exporter.pack import alerts as directory
+from exporter.pack.matchers import parsed
 from exporter.pack.rules import Edit, edited
 from exporter.pack.site import Site
 
 # `alertname="X"` and `alertname=~"X|Y"`, with names and no other expression.
 ALERTS = re.compile(r'alertname=~?"(?P<names>Mlflow\w+(?:\|Mlflow\w+)*)"')
-MATCHER = re.compile(r'(?P<name>\w+)(?P<type>=~|!~|!=|=)"(?P<value>[^"]*)"')
 
 
 def alertmanager(site: Site) -> str:
@@ -91,9 +91,4 @@ def _route(route: dict[str, Any]) -> dict[str, Any]:
 
 
 def _matchers(texts: Sequence[str]) -> list[dict[str, str]]:
-    found = [MATCHER.fullmatch(text) for text in texts]
-    return [
-        {"name": one["name"], "matchType": one["type"], "value": one["value"]}
-        for one in found
-        if one is not None
-    ]
+    return [{"name": one.name, "matchType": one.how, "value": one.value} for one in parsed(texts)]

@@ -144,7 +144,7 @@ def _of_thresholds(text: str, rule: Mapping[str, Node], changed: Mapping[Signal,
     else:
         labels = {key: node.value for key, node in _keys(rule["labels"]).items()} if "labels" in rule else {}
         of_it = [one for one in changed if one.measures(labels)]
-        found = thresholds.divisors(expr.value, of_it)
+        found = thresholds.divisors(expr.value, of_it, [one for one in changed if one not in of_it])
     if not found:
         return
     places = thresholds.places(text[expr.start_mark.index : expr.end_mark.index])
@@ -155,8 +155,9 @@ def _of_thresholds(text: str, rule: Mapping[str, Node], changed: Mapping[Signal,
     indent = re.sub(r"\S.*", "", text[start:], flags=re.DOTALL)
     if "alert" in rule:
         yield from _of_text(text, _keys(rule["annotations"])["description"], changed, of_it)
-    for signal in of_it:
+    for signal in dict.fromkeys((*of_it, *found.values())):
         here, before = number(changed[signal]), number(signal.threshold)
+        of = "Here" if signal in of_it else f"Of {signal.alert} here"
         yield Edit(
-            start, start, f"{indent}# Here {here}; {before} is shipped, and what is said above is of that.\n"
+            start, start, f"{indent}# {of} {here}; {before} is shipped, and what is said above is of that.\n"
         )

@@ -9,9 +9,10 @@ from exporter.pack.rules import number
 from exporter.pack.shipped import alerts
 from exporter.pack.site import Site, named
 
+SCALES = {"": 1, " %": 100, " ms": 1000}
 # `more than 80 % <!-- threshold MlflowX 0.8 -->`, and words between such as `0.8 sessions`.
 MARKED = re.compile(
-    r"(?P<said>\d[\d.]*)(?P<unit> %)?(?P<words>(?: \w+)?) <!-- threshold (?P<alert>\w+) (?P<value>[\d.e+-]+) -->"
+    r"(?P<said>\d[\d.]*)(?P<unit> %| ms)?(?P<words>(?: \w+)?) <!-- threshold (?P<alert>\w+) (?P<value>[\d.e+-]+) -->"
 )
 
 
@@ -34,7 +35,7 @@ def _told(found: re.Match[str], site: Site) -> str:
     for name, signal in named(alerts()[found["alert"]]):
         if name in site.thresholds and signal.threshold == float(found["value"]):
             value, unit = site.thresholds[name], found["unit"] or ""
-            shown = number(value * 100 if unit else value)
+            shown = number(value * SCALES[unit])
             marker = f"<!-- threshold {found['alert']} {number(value)} -->"
             return f"{shown}{unit}{found['words']} (as shipped: {found['said']}{unit}) {marker}"
     return found[0]

@@ -58,10 +58,19 @@ ObjectName = Annotated[
         extra={"allowed": "a name of at most 63 of a-z, 0-9 and -"},
     ),
 ]
+OptionalName = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$",
+        extra={"allowed": "a name of at most 63 of a-z, 0-9 and -"},
+    ),
+]
 Image = Annotated[
     str, Meta(pattern=r"^[\w.:/@-]+$", extra={"allowed": "an image, as registry.example.org/exporter:1"})
 ]
 User = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Group = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 LabelName = Annotated[
     str,
     Meta(
@@ -92,8 +101,10 @@ class Kubernetes(Struct, frozen=True, kw_only=True):
 
     image: Image = f"mlflow-exporter:{__version__}"
     user: User = 1000
+    group: Group = 1000
     server_url: Url = "http://mlflow:5000"
-    secret: ObjectName = "mlflow-exporter"  # noqa: S105 - the name of one
+    database_port: Port = 5432
+    secret: OptionalName = ""  # that of the exporter's other objects
     prometheus_namespace: ObjectName = "monitoring"
     release: Word = "kube-prometheus-stack"
 

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import promql_parser as promql
 
 from exporter.pack.dashboards.limits import Signal
+from exporter.pack.dashboards.promql import series
 
 # A number, but for those in texts, names and durations.
 TOKEN = re.compile(
     r'"(?:[^"\\]|\\.)*"|#[^\n]*|[A-Za-z_:][\w:]*|\d+(?:ms|[smhdwy])|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)'
 )
-# Of these signals the side conditions ask whether the same threshold is passed; elsewhere an equal number is by chance.
-ALSO_COMPARED = {"exporter-down", "fds", "pool", "run-rate"}
+# Of these signals side conditions ask whether the same threshold is passed, their own and others', by what they compare
+# then; elsewhere an equal number is by chance.
+ALSO_COMPARED = {
+    "exporter-down": {"mlflow:exporter_away:ratio2m"},
+    "fds": {"mlflow_server_worker_open_fds", "mlflow_server_worker_max_fds"},
+    "pool": {"mlflow_server_worker_database_connections", "mlflow_server_worker_database_pool_capacity"},
+    "run-rate": {"mlflow_db_table_rows_inserted_total"},
+}
 COMPARISONS = ("==", "!=", ">", "<", ">=", "<=")
 
 
@@ -34,27 +42,29 @@ def factors(expr: str, signals: Sequence[Signal]) -> dict[int, Signal]:
     return found
 
 
-def divisors(expr: str, signals: Sequence[Signal]) -> dict[int, Signal]:
-    """Return likewise each T of `evidence / T`, and those of its side conditions that are the same threshold."""
+def divisors(expr: str, own: Sequence[Signal], others: Sequence[Signal]) -> dict[int, Signal]:
+    """Return likewise each T of `evidence / T` of a record's own signals, and those of side conditions on any."""
     return {
         index: signal
         for index, (literal, above) in enumerate(_numbers(promql.parse(expr)))
-        for signal in signals
-        if literal.val == signal.threshold and _is_it(literal, above, signal)
+        if above
+        for signal in (*own, *others)
+        if literal.val == signal.threshold
+        if (signal in own and _divides(literal, above[0])) or _is_compared(literal, above, signal)
     }
 
 
-def _is_it(literal: promql.NumberLiteral, above: Sequence[promql.BinaryExpr], signal: Signal) -> bool:
-    if not above:
+def _divides(literal: promql.NumberLiteral, above: promql.BinaryExpr) -> bool:
+    return str(above.op) == "/" and above.rhs is literal
+
+
+def _is_compared(literal: promql.NumberLiteral, above: Sequence[promql.BinaryExpr], signal: Signal) -> bool:
+    comparison, side = above[0], cast(promql.Expr, literal)
+    if str(comparison.op) == "*" and comparison.lhs is literal and len(above) > 1:  # `>= 0.8 * limit`
+        comparison, side = above[1], comparison
+    if str(comparison.op) not in COMPARISONS or comparison.rhs is not side:
         return False
-    operator, right = str(above[0].op), above[0].rhs is literal
-    if operator == "/":
-        return right
-    if signal.name not in ALSO_COMPARED:
-        return False
-    if operator == "*" and not right and len(above) > 1:  # `>= 0.8 * limit`
-        return str(above[1].op) in COMPARISONS and above[1].rhs is above[0]
-    return operator in COMPARISONS and right
+    return {*series(f"{comparison}")} == ALSO_COMPARED.get(signal.name)
 
 
 def _words(text: str) -> list[str]:

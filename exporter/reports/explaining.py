@@ -10,15 +10,12 @@ from typing import NamedTuple
 import yaml
 
 from exporter.pack import alerts
-
-MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"(.*)"')
-
-Matchers = tuple[tuple[str, str, str], ...]
+from exporter.pack.matchers import Matcher, parsed
 
 
 class Inhibition(NamedTuple):
-    source: Matchers
-    target: Matchers
+    source: tuple[Matcher, ...]
+    target: tuple[Matcher, ...]
 
 
 def explained(labels: Mapping[str, str], firing: Iterable[Mapping[str, str]]) -> str:
@@ -35,12 +32,12 @@ def inhibitions() -> tuple[Inhibition, ...]:
     """Return those that we ship; all of them are within one tracking server."""
     text = (alerts() / "alertmanager.yml").read_text(encoding="utf-8")
     return tuple(
-        Inhibition(_matchers(rule["source_matchers"]), _matchers(rule["target_matchers"]))
+        Inhibition(parsed(rule["source_matchers"]), parsed(rule["target_matchers"]))
         for rule in yaml.safe_load(text)["inhibit_rules"]
     )
 
 
-def matches(matchers: Matchers, labels: Mapping[str, str]) -> bool:
+def matches(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
     """Say whether labels fit, as Alertmanager does: an absent one is empty, a regular expression is for the whole."""
     return all(
         (
@@ -51,9 +48,3 @@ def matches(matchers: Matchers, labels: Mapping[str, str]) -> bool:
         is not how.startswith("!")
         for name, how, value in matchers
     )
-
-
-def _matchers(texts: Iterable[str]) -> Matchers:
-    found = [MATCHER.fullmatch(text) for text in texts]
-    assert all(found), f"not understood: {list(texts)}"
-    return tuple((one[1], one[2], one[3]) for one in found if one)

@@ -44,6 +44,9 @@ def render(markdown: str) -> str:
                 sections.append((str(heading.attrGet("id")), title))
     for token in tokens:
         if token.children:
+            for before, child in pairwise(token.children):
+                if not _is_shown(child):  # nor the space before it, which would stand before a full stop
+                    before.content = before.content.rstrip(" ")
             token.children = [child for child in token.children if _is_shown(child)]
         for child in token.children or ():
             if child.type == "link_open":

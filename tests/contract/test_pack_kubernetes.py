@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from copy import deepcopy
 from functools import cache
 from typing import Any
@@ -16,8 +17,9 @@ from msgspec.structs import replace
 from exporter import collectors
 from exporter.cli import main
 from exporter.pack import rules
+from exporter.pack.directory import PackError
 from exporter.pack.formats import prometheus
-from exporter.pack.kubernetes import kubernetes
+from exporter.pack.kubernetes import kubernetes, one_more
 from exporter.pack.site import Kubernetes, Site
 from exporter.plan import NAMES
 from exporter.settings import Settings, add_flags, flags_of, load
@@ -33,7 +35,13 @@ SITE = Site(
     tracking_server="team-1",
     namespace="prod",
     labels={"team": "ml"},
-    kubernetes=Kubernetes(user=10001, server_url="https://mlflow.prod:8443", secret="dsn-of-mlflow"),
+    kubernetes=Kubernetes(
+        user=10001,
+        group=10002,
+        server_url="https://mlflow.prod:8443",
+        database_port=6432,
+        secret="dsn-of-mlflow",
+    ),
 )
 # What prometheus-operator adds to each target.
 OPERATOR = {"namespace", "pod", "container", "endpoint", "service"}
@@ -106,13 +114,14 @@ def test_nested_routes_which_the_schema_takes_as_they_come_have_a_route_s_fields
         assert route["receiver"] in {one["name"] for one in config["spec"]["receivers"]}
 
 
-@pytest.mark.parametrize("template", [sidecar, deployment])
-def test_containers_run_as_the_restricted_standard_wants(template: Any) -> None:
+@pytest.mark.parametrize(("template", "ids"), [(sidecar, (10001, 10002)), (deployment, (65532, 65532))])
+def test_containers_run_as_the_restricted_standard_wants(template: Any, ids: tuple[int, int]) -> None:
     spec = template()["spec"]
     for container in spec["containers"]:
         context = {**spec.get("securityContext", {}), **container["securityContext"]}
-        context = {key: value for key, value in context.items() if key not in ("fsGroup", "runAsGroup")}
-        assert context.pop("runAsUser") in (10001, 65532)
+        context.pop("fsGroup", None)
+        # A group that is not written is 0, and then no process of another group can be read.
+        assert (context.pop("runAsUser"), context.pop("runAsGroup")) == ids
         assert context == {
             "runAsNonRoot": True,
             "readOnlyRootFilesystem": True,
@@ -165,9 +174,9 @@ def test_all_targets_end_in_the_site_s_job_with_the_name_of_their_server() -> No
         assert relabeling["targetLabel"] == "job"
         endpoints[monitor["metadata"]["name"]] = relabeling["replacement"]
     assert endpoints == {
-        "mlflow-exporter-sidecar": "ml",
-        "mlflow-exporter": "ml",
-        "mlflow-server": "ml-server",
+        "mlflow-exporter-team-1-sidecar": "ml",
+        "mlflow-exporter-team-1": "ml",
+        "mlflow-server-team-1": "ml-server",
     }
     for template in (sidecar(), deployment()):
         assert template["metadata"]["labels"]["tracking_server"] == "team-1"
@@ -194,9 +203,18 @@ def test_selectors_find_what_is_written() -> None:
         assert given == {"name": monitor["spec"]["endpoints"][0]["port"], "containerPort": port["port"]}
 
 
-def test_the_server_s_port_is_let_through() -> None:
+def test_the_server_s_and_the_database_s_ports_are_let_through() -> None:
     (policy,) = objects("NetworkPolicy")
-    assert [one["ports"][0]["port"] for one in policy["spec"]["egress"][1:]] == [8443, 5432]
+    assert [one["ports"][0]["port"] for one in policy["spec"]["egress"][1:]] == [8443, 6432]
+
+
+def test_the_policy_says_who_else_is_to_be_let_in_for_the_runbooks_and_it_is_valid_then() -> None:
+    text = written()["network-policy.yaml"]
+    assert "kubectl -n prod port-forward service/mlflow-exporter-team-1 " in text
+    policy = yaml.safe_load(re.sub(r"(?m)^( +)# (- namespace|    match)", r"\1\2", text))
+    spaces = [one["namespaceSelector"]["matchLabels"] for one in policy["spec"]["ingress"][0]["from"]]
+    assert [*spaces[0].values(), *spaces[1].values()] == ["monitoring", "ingress-nginx"]
+    assert _validator(schemas()["networking.k8s.io/v1 NetworkPolicy"]).is_valid(policy)
 
 
 def test_each_alert_has_the_namespace_by_which_the_operator_routes() -> None:
@@ -245,6 +263,81 @@ def test_no_metric_has_a_label_that_the_operator_gives_its_targets() -> None:
     assert {
         name for name, one in series().items() if name.startswith("mlflow_") and one.labels & OPERATOR
     } == set()
+
+
+def identities(files: dict[str, str]) -> set[tuple[str, str, str]]:
+    return {
+        (one["kind"], one["metadata"]["namespace"], one["metadata"]["name"])
+        for path, text in files.items()
+        if path.endswith(".yaml") and path not in ("sidecar-patch.yaml", "kustomization.yaml")
+        for one in yaml.load_all(text, yaml.CSafeLoader)
+    }
+
+
+def selecting(files: dict[str, str]) -> dict[str, Json]:
+    """Return what each object selects, by kind, and the labels of pods and of the Service."""
+    found: dict[str, Json] = {"sidecar": yaml.safe_load(files["sidecar-patch.yaml"])["spec"]["template"]}
+    for path in ("exporter.yaml", "monitors.yaml", "network-policy.yaml", "optional/mlflow-metrics.yaml"):
+        for one in yaml.safe_load_all(files[path]):
+            found[f"{one['kind']} {path}"] = one
+    return found
+
+
+def test_a_second_server_replaces_nothing_of_the_first_and_brings_no_rule_again() -> None:
+    first, second = written(), one_more(replace(SITE, tracking_server="team-2"))
+    assert not identities(first) & identities(second)
+    assert {kind for kind, _, _ in identities(second)} == {
+        *("ConfigMap", "Deployment", "Service", "NetworkPolicy", "PodMonitor", "ServiceMonitor")
+    }
+    assert not [path for path in second if path.startswith(("rules/", "dashboards/", "alertmanager"))]
+    listed = yaml.safe_load(second["kustomization.yaml"])["resources"]
+    assert {*listed} <= second.keys() <= first.keys()
+
+
+def test_each_server_s_objects_select_that_server_s_alone() -> None:
+    ours, theirs = (selecting(one_more(replace(SITE, tracking_server=name))) for name in ("team-1", "team-2"))
+    labels = [
+        found[of]["metadata"]["labels"]
+        if of == "sidecar"
+        else found[of]["spec"]["template"]["metadata"]["labels"]
+        for found in (ours, theirs)
+        for of in ("sidecar", "Deployment exporter.yaml")
+    ]
+    labels += [found["Service exporter.yaml"]["metadata"]["labels"] for found in (ours, theirs)]
+    for name, one in ours.items():
+        spec = one.get("spec", {})
+        chosen = spec.get("selector") or spec.get("podSelector")
+        if name != "sidecar" and chosen:
+            wanted = chosen.get("matchLabels", chosen)
+            selected = [each["tracking_server"] for each in labels if wanted.items() <= each.items()]
+            assert {*selected} == {"team-1"}, name
+
+
+def test_a_server_after_which_no_object_can_be_named_is_refused(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("Team_1", "a.b", "a" * 40):
+        with pytest.raises(PackError, match="tracking_server: found"):
+            kubernetes(replace(SITE, tracking_server=name))
+    assert (
+        max(len(name) for _, _, name in identities(one_more(replace(SITE, tracking_server="a" * 39)))) <= 63
+    )
+    options = ["--format", "kubernetes", "--tracking-server", "Team_1"]
+    assert main(["pack", str(tmp_path / "pack"), *options]) == 1
+    assert "at most 39 of a-z, 0-9 and -" in capsys.readouterr().err
+    assert not (tmp_path / "pack").exists()
+
+
+def test_the_command_says_what_comes_before_it_is_applied(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pack", str(tmp_path / "pack"), "--format", "kubernetes-server"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    starts = [line.partition(":")[0] for line in lines]
+    assert starts[1:] == ["Image", "First", "Apply", "Sidecar"]
+    (created,) = (line for line in lines if line.startswith("First"))
+    assert "create secret generic mlflow-exporter-main --from-file=dsn" in created
+    assert 'secret: {secretName: "mlflow-exporter-main"' in (tmp_path / "pack/exporter.yaml").read_text()
 
 
 def test_the_command_writes_it(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:

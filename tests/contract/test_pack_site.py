@@ -10,11 +10,14 @@ import pytest
 import yaml
 
 from exporter.pack import routes, rules, runbooks
+from exporter.pack.dashboards import limits
+from exporter.pack.formats import dashboards
 from exporter.pack.runbooks import MARKED, told
 from exporter.pack.shipped import alerts as shipped
 from exporter.pack.site import OURS, Site, named
 from tests.contract.rules import (
     ALERTS,
+    ROOT,
     RULES,
     Rule,
     alerts,
@@ -25,7 +28,8 @@ from tests.contract.rules import (
     records,
     rule,
 )
-from tests.contract.runbooks import THRESHOLD
+from tests.contract.runbooks import FENCE, THRESHOLD
+from tests.contract.runbooks import runbooks as runbook_pages
 from tests.contract.test_rules import compared, divisors, terms
 
 pytestmark = [pytest.mark.contract, pytest.mark.pack]
@@ -74,10 +78,32 @@ def test_a_pressure_has_its_threshold_at_one_place_and_where_its_side_conditions
     changed = {}
     for old, new in zip(records(), [one for one in other if not one.is_alert], strict=True):
         different = [now for was, now in zip(numbers(old.expr), numbers(new.expr), strict=True) if was != now]
-        assert len(set(different)) == (old.name == "mlflow:pressure:ratio")
+        assert bool(different) == (old.name == "mlflow:pressure:ratio")
         if len(different) > 1:
-            changed[old.labels["signal"], len(different)] = old.labels.get("horizon", "")
-    assert changed == {("pool", 2): "", ("exporter-down", 2): "", ("run-rate", 2): "", ("fds", 2): "1h"}
+            changed[old.labels["signal"]] = (
+                len(different),
+                len(set(different)),
+                old.labels.get("horizon", ""),
+            )
+    assert changed == {
+        **{"pool": (2, 1, ""), "exporter-down": (2, 1, ""), "run-rate": (2, 1, ""), "fds": (2, 1, "1h")},
+        # Both stay quiet while files run out, which the threshold of another alert says.
+        **{"cpu": (2, 1, ""), "accept-queue": (2, 2, "")},
+    }
+
+
+def test_a_condition_on_another_alert_s_evidence_has_that_alert_s_threshold() -> None:
+    """Else there would be figures of open files at which nobody is told of anything, or of two things."""
+    site = Site(thresholds={"MlflowOpenFilesNearLimit": 0.95, "MlflowServerCpuSaturated": 0.7})
+    pressures = {
+        one.labels["signal"]: numbers(one.expr)
+        for one in read(rules.of(site))
+        if one.slug == "server-resources" and one.name == "mlflow:pressure:ratio"
+    }
+    assert (0.7 in pressures["cpu"], 0.95 in pressures["cpu"], 0.8 in pressures["cpu"]) == (True, True, False)
+    assert (0.95 in pressures["accept-queue"], 0.8 in pressures["accept-queue"]) == (True, False)
+    text = rules.of(Site(thresholds={"MlflowOpenFilesNearLimit": 0.95}))["server-resources.yml"]
+    assert text.count("# Of MlflowOpenFilesNearLimit here 0.95; 0.8 is shipped") == 2
 
 
 def test_but_for_numbers_the_expressions_are_the_same(other: list[Rule]) -> None:
@@ -96,15 +122,61 @@ def test_every_threshold_in_the_runbooks_can_be_said_with_another_number() -> No
             assert value in wanted or not wanted, f"{name}: {alert} {value}"
 
 
+# Numbers that are a threshold's by chance, with what is before them.
+BY_CHANCE = {
+    ("connections", "below 0.5 and below 0.8"),  # of a pool
+    ("database-configuration", "Dead rows in a live one. Good: below 0.2"),
+    ("database-configuration", "(a free second is enough). Good: below 2 ms"),
+    ("database-configuration", "(needs `track_wal_io_timing`). Good: below 2"),
+    ("database-size", "(needs `track_io_timing`). Good: below 1"),
+    ("logging-pattern", "whole epochs apart. Bad: 10"),  # steps of a run
+    ("read-load", "nothing where there is none. Good: below 1"),  # seconds of a replica
+    ("server-resources", "in cores. Good: below 0.5"),
+    ("server-resources", "which have served big searches; or 1.5"),  # GB
+}
+NUMBER = re.compile(r"(?<![\w.,-])(?P<number>\d[\d.]*\d|\d)(?: (?:%|ms))?(?!,?\d|\w)")
+
+
+def test_what_a_runbook_calls_good_or_bad_says_each_threshold_as_one() -> None:
+    """Where no marker follows a number, the site's runbook would have the shipped number beside the site's own."""
+    unmarked = set()
+    for page in runbook_pages():
+        said = {
+            f"{signal.threshold * scale:.12g}{unit}"
+            for alert in alerts()
+            if alert.slug == page.slug
+            for signal in shipped()[alert.name].thresholds.values()
+            for unit, scale in (("", 1), (" %", 100), (" ms", 1000))
+        }
+        for text in re.split(r"\n\s*\n", FENCE.sub("", page.text)):
+            row = MARKED.sub("", " ".join(text.split()))
+            for found in NUMBER.finditer(row) if re.search(r"\b(Good|Bad)\b", row) else ():
+                if {found[0], found["number"]} & said:
+                    unmarked.add((page.slug, row[: found.end()]))
+    chance = {
+        (slug, text) for slug, text in unmarked for of, end in BY_CHANCE if of == slug and text.endswith(end)
+    }
+    assert unmarked - chance == set(), "mark it, or name it above as by chance"
+    assert len(chance) == len(BY_CHANCE), "one is there no more"
+
+
 def test_a_runbook_says_the_site_s_number_in_its_own_unit_and_the_shipped_one() -> None:
-    site = Site(thresholds={"MlflowOpenFilesNearLimit": 0.7, "MlflowLockWaits": 2})
+    site = Site(
+        thresholds={
+            "MlflowOpenFilesNearLimit": 0.7,
+            "MlflowLockWaits": 2,
+            "MlflowDatabaseRoundTripSlow": 0.01,
+        }
+    )
     before = (
         "above 80 % <!-- threshold MlflowOpenFilesNearLimit 0.8 -->, "
-        "0.8 sessions <!-- threshold MlflowLockWaits 0.8 -->"
+        "0.8 sessions <!-- threshold MlflowLockWaits 0.8 -->, "
+        "4 ms <!-- threshold MlflowDatabaseRoundTripSlow 0.004 -->"
     )
     assert told(before, site) == (
         "above 70 % (as shipped: 80 %) <!-- threshold MlflowOpenFilesNearLimit 0.7 -->, "
-        "2 sessions (as shipped: 0.8) <!-- threshold MlflowLockWaits 2 -->"
+        "2 sessions (as shipped: 0.8) <!-- threshold MlflowLockWaits 2 -->, "
+        "10 ms (as shipped: 4 ms) <!-- threshold MlflowDatabaseRoundTripSlow 0.01 -->"
     )
     assert MARKED.search(before)
 
@@ -145,6 +217,19 @@ def test_an_alert_s_thresholds_differ_so_that_a_marker_means_one() -> None:
     for alert in shipped().values():
         found = [signal.threshold for _, signal in named(alert)]
         assert len(found) == len(set(found))
+
+
+def test_the_panels_of_one_site_are_no_other_site_s() -> None:
+    """In any order, and after panels have been made."""
+    shipped_boards = {file.name: file.read_text() for file in (ROOT / "dashboards").glob("*.json")}
+    assert dashboards(Site()) == shipped_boards
+    low, high = (
+        dashboards(Site(thresholds={"MlflowOpenFilesNearLimit": value})) for value in (0.4321, 0.9876)
+    )
+    assert ("0.4321" in str(low), "0.9876" in str(low)) == (True, False)
+    assert ("0.4321" in str(high), "0.9876" in str(high)) == (False, True)
+    assert dashboards(Site()) == shipped_boards
+    assert limits.threshold("MlflowOpenFilesNearLimit") == 0.8
 
 
 def test_with_no_options_the_rules_and_routes_are_the_shipped_files() -> None:

@@ -54,6 +54,11 @@ def test_the_unit_is_hardened_and_sees_what_it_watches() -> None:
     assert not {line.partition("=")[0] for line in found} & HIDING
 
 
+def test_it_says_that_the_group_counts_too() -> None:
+    comments = unit("mlflow").partition("[Service]\n")[0] + unit("mlflow").partition("\nUser=")[0]
+    assert comments.count("Group=") >= 2
+
+
 def test_its_commands_are_ours_and_a_failing_check_keeps_it_from_starting(tmp_path: Path) -> None:
     # A check fails for faulty settings alone, so nothing else keeps it from starting, and no `-` is needed.
     commands = dict(

@@ -25,7 +25,7 @@ from tests.lab.tools import ROOT
 pytestmark = pytest.mark.integration
 
 PROGRAM = r"(/opt/mlflow-exporter/bin/)?mlflow-exporter\b"
-RUN = (PROGRAM, r"(/opt/mlflow-exporter/bin/)?pip install ", "python3 -m venv ", "make ")
+RUN = (PROGRAM, r"(/opt/mlflow-exporter/bin/)?pip install ", "python3 -m venv ", "make ", "echo ")
 # What a command begins with, and why it is not run here.
 NOT_RUN = {
     r"docker\b|docker-compose\b": "no container engine where the tests run; tests of their own read these files",

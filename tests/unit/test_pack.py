@@ -36,6 +36,25 @@ def test_a_pack_has_all_that_prometheus_and_alertmanager_load_and_nothing_else()
     assert not [path for path in packed if path.startswith(("tests/", "runbooks/"))]
 
 
+def test_the_site_s_job_and_server_are_all_that_differs_in_what_gives_series_their_names() -> None:
+    before, after = prometheus(Site()), prometheus(Site(job="ml", tracking_server="team-1"))
+    swapped = {
+        "mlflow": "ml",
+        "main": "team-1",
+        "mlflow-server": "ml-server",
+        "(`mlflow`, `main`)": "(`ml`, `team-1`)",
+    }
+    inputs = [path for path in before if path.startswith("inputs/")]
+    assert len(inputs) == 4
+    for path in (*inputs, "prometheus.yml"):
+        pairs = zip(before[path].splitlines(), after[path].splitlines(), strict=True)
+        changed = [(old, new) for old, new in pairs if old != new]
+        assert len(changed) == (5 if path in inputs else 4)
+        for old, new in changed:
+            word = next(word for word in sorted(swapped, key=len, reverse=True) if old.endswith(word))
+            assert new == old.removesuffix(word) + swapped[word]
+
+
 def test_a_pack_has_the_dashboards_and_what_makes_grafana_load_them() -> None:
     packed = grafana(Site())
     assert packed.keys() >= {"dashboards/overview.json", "dashboards/provisioning/dashboards.yml"}

@@ -86,12 +86,26 @@ def test_a_fault_of_a_flag_names_the_flag(tmp_path: Path) -> None:
     assert said == "--runbook-url: found 'http://x/\"', allowed the start of a link, as http://host:port/path"
 
 
-def test_whose_thresholds_are_others_is_told_where_its_runbooks_are(tmp_path: Path) -> None:
-    site = Site(thresholds={"MlflowLockWaits": 2})
-    assert [
-        line for line in said(tmp_path, "prometheus", site) if "publish them and give --runbook-url" in line
-    ]
-    assert not [line for line in said(tmp_path, "prometheus", Site()) if line.startswith("Runbooks")]
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("", "publish them and give --runbook-url;"),
+        # As well where links lead to the exporter itself, whose pages have the shipped numbers.
+        (
+            "http://exporter:10500/runbooks",
+            "publish them at http://exporter:10500/runbooks, where links lead;",
+        ),
+    ],
+)
+def test_whose_thresholds_are_others_is_told_where_its_runbooks_are(
+    tmp_path: Path, url: str, where: str
+) -> None:
+    site = Site(thresholds={"MlflowLockWaits": 2}, runbook_url=url)
+    (line,) = (line for line in said(tmp_path, "prometheus", site) if line.startswith("Runbooks"))
+    assert where in line
+    assert line.endswith("the exporter's own pages have the shipped ones")
+    plain = said(tmp_path, "prometheus", Site(runbook_url=url))
+    assert not [line for line in plain if line.startswith("Runbooks")]
 
 
 def test_without_the_extra_thresholds_are_refused_with_how_to_get_it(

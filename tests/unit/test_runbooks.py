@@ -41,7 +41,8 @@ def test_links_that_work_on_github_work_here(href: str, there: str) -> None:
 
 
 def test_comments_are_left_out_and_other_html_is_refused() -> None:
-    assert build.render("80 % <!-- threshold MlflowX 0.8 -->\n\n<!-- a\nblock -->\n") == "<p>80 % </p>\n"
+    assert build.render("80 % <!-- threshold MlflowX 0.8 -->\n\n<!-- a\nblock -->\n") == "<p>80 %</p>\n"
+    assert build.render("above 0.8 <!-- threshold MlflowX 0.8 -->.\n") == "<p>above 0.8.</p>\n"
     for hidden in ("run <name> now", "<b>bold</b>", "<script>alert(1)</script>", "<!-- a --><b>b</b>"):
         with pytest.raises(build.RunbookError, match="quote it as code"):
             build.render(hidden)
