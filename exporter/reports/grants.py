@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from exporter.rights import MONITOR, PLANNED, READ, SETTINGS, filled
+from exporter.rights import MANAGED, PLANNED, READ, SETTINGS, STATISTICS, filled
 from exporter.sources.facts import quoted
 
 # Two kept connections, a third for the moment of the database probe, one for a report.
@@ -83,14 +83,14 @@ def _administrators(service: Service) -> Iterator[str]:
     yield "ALTER ROLE {role} SET default_transaction_read_only = on;"
     yield from _said("Sessions and statements of other roles, standbys, index builds.")
     if service.own_machine:
-        yield MONITOR
+        yield f"GRANT {STATISTICS} TO {{role}};"
         yield from _said(
             "Where the data directory is: how full its disk is, where Postgres runs on the exporter's machine; "
             "elsewhere leave it out."
         )
         yield f"GRANT {SETTINGS} TO {{role}};"
     else:
-        yield "GRANT pg_monitor TO {role};"
+        yield f"GRANT {MANAGED} TO {{role}};"
     yield from _said(f"Statement statistics, once in MLflow's database. {service.statements}")
     yield "CREATE EXTENSION IF NOT EXISTS pg_stat_statements;"
 

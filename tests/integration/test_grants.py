@@ -13,7 +13,7 @@ import pytest
 from exporter import queries
 from exporter.collectors.schema import Schema
 from exporter.reports.grants import grants
-from exporter.rights import PLANNED, READ
+from exporter.rights import MONITOR, PLANNED, READ
 from exporter.sources.facts import quoted
 from tests.integration.test_explain import explain
 from tests.integration.test_postgres import lane_to, read, reasons
@@ -153,6 +153,6 @@ def test_who_follows_check_ends_with_no_more_rights_than_who_follows_grants(post
                 server.execute(remedy, dbname=name)
             followed |= remedies
         assert remedies == set()
-        assert f"GRANT pg_read_all_stats TO {quoted(ROLE)};" in followed
+        assert MONITOR.format(role=quoted(ROLE)) in followed
         with psycopg.connect(dsn) as role:
             assert allowed(role, name) <= most

@@ -34,7 +34,11 @@ def test_every_service_is_an_option_and_gets_statements_with_their_reasons(
 def test_what_check_advises_is_what_grants_prints() -> None:
     names = {"role": '"exporter"', "store": '"public"'}
     printed = statements(grants("exporter", "mlflow", "public", "postgres"))
-    assert filled(MONITOR, names).rstrip(";") in printed
+    advised, _, remark = filled(MONITOR, names).partition(";")
+    assert advised in printed
+    for service in SERVICES.keys() - {"postgres"}:
+        (managed,) = re.findall("GRANT (pg_.*) TO", grants("exporter", "mlflow", "public", service))
+        assert managed in remark
     (listed,) = re.findall("GRANT SELECT ON (.*) TO", filled(STORE, names))
     tables = {line.split()[3] for line in printed if line.startswith("GRANT SELECT")}
     assert set(listed.split(", ")) == {f'"public".{table.name}' for table in READ}
