@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from exporter import __version__
+from exporter.cli import main
 from exporter.pack import REPOSITORY
 from tests.contract.rules import ROOT
 
@@ -164,6 +165,22 @@ def test_what_the_images_are_built_from_reaches_the_build() -> None:
 def test_a_wheel_has_no_file_of_the_images() -> None:
     excluded = project_file()["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"]
     assert {"/exporter/Dockerfile", "/exporter/compose"} <= set(excluded)
+
+
+def test_what_the_exporter_may_read_is_written_by_its_own_command_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    setup = (FILES / "setup.sh").read_text()
+    (options,) = re.findall(r"^mlflow-exporter (grants .*) > /tmp/pack/grants\.sql$", setup, re.MULTILINE)
+    assert main(options.split()) == 0
+    printed = capsys.readouterr().out
+    made = (FILES / "database.sh").read_text()
+    for name in ("ROLE exporter", "DATABASE mlflow"):
+        assert f"CREATE {name}" in made
+        assert f'{name.split()[0]} "{name.split()[1]}"' in printed
+    assert "CREATE ROLE" not in printed, "it is run at each `up`"
+    assert not re.search(r"GRANT|LIMIT|EXTENSION", "".join(one.read_text() for one in FILES.iterdir()))
+    assert "--file /etc/mlflow/grants.sql" in SERVICES["grants"]["command"][0]
 
 
 def test_prometheus_scrapes_and_notifies_containers() -> None:

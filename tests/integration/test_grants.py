@@ -12,7 +12,7 @@ import pytest
 
 from exporter import queries
 from exporter.collectors.schema import Schema
-from exporter.reports.grants import grants
+from exporter.reports.grants import CONNECTIONS, grants
 from exporter.rights import MONITOR, PLANNED, READ
 from exporter.sources.facts import quoted
 from tests.integration.test_explain import explain
@@ -84,6 +84,24 @@ def test_the_role_reads_all_that_the_exporter_needs_and_can_do_nothing_else(
                 server.execute(revoke, dbname=name)
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 role.execute("CREATE TABLE public.mine ()")
+
+
+def test_for_a_role_that_is_there_it_may_be_run_again_and_again_by_one_superuser(postgres: Start) -> None:
+    server, name = postgres(17), "again"
+    server.create_mlflow(name)
+    server.execute(f"CREATE ROLE {quoted(ROLE)} LOGIN PASSWORD '{PASSWORD}'")
+    try:
+        for _ in range(2):
+            for statement in statements(grants(ROLE, name, "public", "postgres", existing=True)):
+                server.execute(statement, dbname=name)
+        with lane_to(f"postgresql://{quote(ROLE)}:{PASSWORD}@127.0.0.1:{server.port}/{name}") as lane:
+            assert "permission" not in reasons(read(lane)).values()
+        limit = "SELECT rolconnlimit FROM pg_roles WHERE rolname = %s"
+        assert server.execute(limit, ROLE) == [(CONNECTIONS,)]
+    finally:
+        server.execute(f"DROP OWNED BY {quoted(ROLE)}", dbname=name)
+        server.drop(name)
+        server.execute(f"DROP ROLE IF EXISTS {quoted(ROLE)}")
 
 
 def allowed(role: psycopg.Connection[tuple[object, ...]], name: str) -> set[tuple[object, ...]]:

@@ -45,6 +45,13 @@ def test_what_check_advises_is_what_grants_prints() -> None:
     assert tables - set(listed.split(", ")) == {f'"public".{table.name}' for table in PLANNED}
 
 
+def test_a_role_that_is_there_is_altered_and_all_else_is_the_same() -> None:
+    new = statements(grants("exporter", "mlflow", "public", "postgres"))
+    existing = statements(grants("exporter", "mlflow", "public", "postgres", existing=True))
+    assert [one.replace("ALTER ROLE", "CREATE ROLE", 1) for one in existing[:1]] + existing[1:] == new
+    assert existing[0].startswith("ALTER ROLE")
+
+
 def test_every_table_that_our_queries_name_is_granted() -> None:
     named = {
         found
