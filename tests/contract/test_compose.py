@@ -204,6 +204,19 @@ def test_the_receiver_gets_what_people_are_to_be_notified_of() -> None:
     assert after == before
 
 
+def test_alertmanager_has_each_file_that_a_receiver_may_name() -> None:
+    (mount,) = (one for one in SERVICES["alertmanager"]["volumes"] if one.startswith("./receivers:"))
+    _, target, _ = mount.split(":")
+    named = re.findall(r"_file: (\S+)", (ROOT / "alerts/alertmanager.yml").read_text())
+    assert named
+    assert {str(Path(name).parent) for name in named} == {target}
+
+
+def test_secrets_of_receivers_reach_neither_the_repository_nor_an_image() -> None:
+    assert "/receivers/*" in (ROOT / ".gitignore").read_text().splitlines()
+    assert "receivers" not in (ROOT / ".dockerignore").read_text()
+
+
 def test_grafana_finds_prometheus_and_the_dashboards() -> None:
     provisioning = ROOT / "dashboards/provisioning"
     sources = yaml.safe_load(derived((provisioning / "datasources.yml").read_text()))
