@@ -119,9 +119,8 @@ def _write(options: argparse.Namespace) -> int:
         case "grants":
             from exporter.reports.grants import grants  # noqa: PLC0415
 
-            sys.stdout.write(
-                grants(options.role, options.database, options.schema, options.service, options.plans)
-            )
+            given = (options.role, options.database, options.schema, options.service)
+            sys.stdout.write(grants(*given, plans=options.plans, existing=options.existing))
         case "systemd":
             from exporter.systemd import unit  # noqa: PLC0415
 
@@ -234,6 +233,12 @@ def _add_grants(command: argparse.ArgumentParser) -> None:
         dest="plans",
         action="store_false",
         help="columns, not whole tables: values of parameters stay closed, MLflow's slow SELECTs unexplained",
+    )
+    command.add_argument(
+        "--existing-role",
+        dest="existing",
+        action="store_true",
+        help="the role is there, made by IAM or Entra, say: alter it; such SQL may be run again and again",
     )
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 STATISTICS = "pg_read_all_stats"
 SETTINGS = "pg_read_all_settings"
-# pg_monitor has it too, and is what some services let their administrators grant.
-MONITOR = f"GRANT {STATISTICS} TO {{role}};"
+# What services let their administrators grant; it has both, and the right to read more.
+MANAGED = "pg_monitor"
+MONITOR = f"GRANT {STATISTICS} TO {{role}};  -- on RDS, Cloud SQL or Azure {MANAGED}, which has it"
 EXTENSION = "CREATE EXTENSION pg_stat_statements;  -- once in MLflow's database, as a superuser or the service's admin"
 GRANTS = "`mlflow-exporter grants` prints all that it needs"
 

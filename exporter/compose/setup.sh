@@ -1,6 +1,7 @@
 #!/bin/sh
-# Run by `docker compose up` before all else: makes the passwords that are missing, and the configuration of Prometheus,
-# Alertmanager and Grafana from the files of this checkout, with the addresses that things have among containers.
+# Run by `docker compose up` before all else: makes the passwords that are missing, the SQL of the exporter's rights, and
+# the configuration of Prometheus, Alertmanager and Grafana from the files of this checkout, with the addresses that
+# things have among containers.
 set -eu
 
 # A password has 24 random bytes, an owner, and a group that may read it: Postgres' own (999), which gives it to the role.
@@ -38,6 +39,7 @@ for kind in dashboards datasources; do
     mv "/tmp/pack/provisioning/$kind.yml" "/tmp/pack/provisioning/$kind/mlflow.yml"
 done
 sed -i -f /compose/addresses.sed /tmp/pack/prometheus.yml /tmp/pack/alertmanager.yml /tmp/pack/provisioning/*/*.yml
+mlflow-exporter grants --existing-role > /tmp/pack/grants.sql
 rm -rf /etc/mlflow/*
 cp -r /tmp/pack/* /etc/mlflow/
 echo "The passwords and the configuration are there."

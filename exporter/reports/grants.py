@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from exporter.rights import MONITOR, PLANNED, READ, SETTINGS, filled
+from exporter.rights import MANAGED, PLANNED, READ, SETTINGS, STATISTICS, filled
 from exporter.sources.facts import quoted
 
 # Two kept connections, a third for the moment of the database probe, one for a report.
@@ -42,31 +42,36 @@ SERVICES = {
     "cloudsql": Service(
         "`postgres`, who has cloudsqlsuperuser",
         "On the primary; a read replica gets the extension from there.",
-        "IAM instead of a password: add the IAM user to the instance, which makes a role that can log in, and leave "
-        "CREATE ROLE out; let database.password_command run `gcloud sql generate-login-token`, which the exporter "
-        "does at each connect.",
+        "IAM instead of a password: add the IAM user to the instance, which makes a role that can log in, and print "
+        "this with --existing-role; let database.password_command run `gcloud sql generate-login-token`, "
+        "which the exporter does at each connect.",
     ),
     "azure": Service(
         "the server's admin, who has azure_pg_admin",
         "First add pg_stat_statements to the server parameters azure.extensions and shared_preload_libraries (that "
         "one takes a restart), and set pg_stat_statements.track = TOP: on a flexible server it is NONE, so nothing "
         "is counted.",
-        "Entra instead of a password: make the role with pgaadauth_create_principal as an Entra admin, leave CREATE "
-        "ROLE out, and let database.password_command give the token. The built-in PgBouncer listens on 6432: use "
-        "Postgres' own port.",
+        "Entra instead of a password: make the role with pgaadauth_create_principal as an Entra admin, print this "
+        "with --existing-role, and let database.password_command give the token. The built-in PgBouncer listens on "
+        "6432: use Postgres' own port.",
     ),
 }
 
 
-def grants(role: str, database: str, schema: str, service: str, plans: bool = True) -> str:
-    """Return the SQL. Without `plans` the role reads single columns, and MLflow's own SELECTs cannot be planned."""
+def grants(
+    role: str, database: str, schema: str, service: str, *, plans: bool = True, existing: bool = False
+) -> str:
+    """Return the SQL, which may be run again where the role is `existing`.
+
+    Without `plans` the role reads single columns, and MLflow's own SELECTs cannot be planned.
+    """
     names = {"role": quoted(role), "database": quoted(database), "schema": quoted(schema)}
     where = SERVICES[service]
-    lines = (*_administrators(where), "", *_owners(plans), "", *_remarks(where))
+    lines = (*_administrators(where, existing), "", *_owners(plans), "", *_remarks(where))
     return "".join(f"{filled(line, names)}\n" for line in lines)
 
 
-def _administrators(service: Service) -> Iterator[str]:
+def _administrators(service: Service, existing: bool) -> Iterator[str]:
     yield from _said(
         f"What mlflow-exporter reads, for a role that can do nothing else. First, as {service.admin}, in database "
         "{database}:"
@@ -75,7 +80,7 @@ def _administrators(service: Service) -> Iterator[str]:
     yield from _said(
         f"{CONNECTIONS} connections are for one exporter: {CONNECTIONS} more for each other one."
     )
-    yield f"CREATE ROLE {{role}} LOGIN CONNECTION LIMIT {CONNECTIONS};"
+    yield f"{'ALTER' if existing else 'CREATE'} ROLE {{role}} LOGIN CONNECTION LIMIT {CONNECTIONS};"
     yield from _said(
         "Whatever it may be granted one day, it writes nothing unasked. No timeouts here: the exporter sets its own in "
         "each transaction, and would not know the server's where its role has others."
@@ -83,14 +88,14 @@ def _administrators(service: Service) -> Iterator[str]:
     yield "ALTER ROLE {role} SET default_transaction_read_only = on;"
     yield from _said("Sessions and statements of other roles, standbys, index builds.")
     if service.own_machine:
-        yield MONITOR
+        yield f"GRANT {STATISTICS} TO {{role}};"
         yield from _said(
             "Where the data directory is: how full its disk is, where Postgres runs on the exporter's machine; "
             "elsewhere leave it out."
         )
         yield f"GRANT {SETTINGS} TO {{role}};"
     else:
-        yield "GRANT pg_monitor TO {role};"
+        yield f"GRANT {MANAGED} TO {{role}};"
     yield from _said(f"Statement statistics, once in MLflow's database. {service.statements}")
     yield "CREATE EXTENSION IF NOT EXISTS pg_stat_statements;"
 

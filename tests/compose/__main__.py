@@ -1,34 +1,31 @@
 """docker-compose.yml run on a Docker Engine: `python -m tests.compose`, as root.
 
 After `python -m tests.compose.install`. Builds the images, starts all but Grafana, stops MLflow, and waits for the
-notification; restarts the engine as a machine's restart does; makes the demo's fault; ends and removes all of it.
-Network and mounts are namespaces of its own. A quarter of an hour, most of it waiting as long as the alerts do.
-`--keep` leaves all of it running where something failed, until Enter.
+notification; edits the receivers; restarts the engine as a machine's restart does; makes the demo's fault; ends and
+removes all of it. Network and mounts are namespaces of its own. A quarter of an hour, most of it waiting as long as the
+alerts do. `--keep` leaves all of it running where something failed, until Enter.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import shlex
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
 
 import requests
-import yaml
 
 from tests.compose import standins
 from tests.compose.engine import Engine, EngineError
 from tests.compose.install import ENGINE
+from tests.compose.site import EXPORTER, SERVICES, Site, page, routes
 from tests.lab.process import wait_for
-from tests.lab.tools import ROOT
 
-SERVICES = ("postgres", "mlflow", "exporter", "prometheus", "alertmanager", "receiver")
 BUILT = ("setup", "mlflow", "demo")  # by setup the exporter's image
 INSIDE = "MLFLOW_EXPORTER_COMPOSE_TEST_INSIDE"
-EXPORTER, PROMETHEUS, RECEIVER = (f"http://127.0.0.1:{port}" for port in (10500, 9090, 8080))
 
 
 def main(keep: bool) -> int:
@@ -40,7 +37,7 @@ def main(keep: bool) -> int:
         try:
             say("making images that stand in for the public ones")
             standins.make(engine, site.images())
-            for step in (build, up, hardened, notified, restarted, demonstrated):
+            for step in (build, up, hardened, notified, edited, restarted, demonstrated):
                 for line in step(site):
                     say(f"{step.__name__}: {line}")
         except (EngineError, TimeoutError, AssertionError, requests.RequestException) as error:
@@ -50,61 +47,6 @@ def main(keep: bool) -> int:
             return 1
         site.compose("--profile", "demo", "down", "--volumes")
     return 0
-
-
-class Site:
-    """The compose file's containers."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.file = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-
-    def images(self) -> set[str]:
-        """Return the public images that the file runs or builds from."""
-        built = re.findall(
-            r"^FROM (\S+:\S+)",
-            (ROOT / "exporter/Dockerfile").read_text()
-            + (ROOT / "exporter/compose/mlflow.Dockerfile").read_text(),
-            re.MULTILINE,
-        )
-        return {*built, *(one["image"] for one in self.file["services"].values() if "build" not in one)}
-
-    def compose(self, *arguments: str, **env: str) -> str:
-        where = ["--project-directory", str(ROOT), "--file", str(ROOT / "docker-compose.yml")]
-        return self.engine.compose("--project-name", "site", *where, *arguments, env=env)
-
-    def inspect(self, service: str) -> dict[str, object]:
-        found: list[dict[str, object]] = json.loads(self.engine.docker("inspect", f"site_{service}_1"))
-        return found[0]
-
-    def run(self, service: str, *command: str) -> str:
-        return self.engine.docker("exec", f"site_{service}_1", *command)
-
-    def healthy(self) -> bool:
-        states = self.engine.docker("ps", "--format", "{{.Names}} {{.Status}}").splitlines()
-        up = {state.split()[0] for state in states if "(healthy)" in state}
-        return {f"site_{service}_1" for service in SERVICES} <= up
-
-    def value(self, query: str) -> float | None:
-        answer = requests.get(f"{PROMETHEUS}/api/v1/query", params={"query": query}, timeout=10).json()
-        found = answer["data"]["result"]
-        return float(found[0]["value"][1]) if found else None
-
-    def reads(self) -> bool:
-        """Say whether all is scraped, and all that the exporter reads for MLflow and Postgres is there."""
-        try:
-            up = self.value("min(up)"), self.value("count(up)")
-            read = self.value("min(mlflow_exporter_collector_success)"), self.value("min(mlflow_db_up)")
-            return up == (1, 2) and read == (1, 1) and self.value("min(mlflow_server_up)") == 1
-        except (requests.RequestException, KeyError):
-            return False
-
-    def firing(self) -> list[str]:
-        alerts = requests.get(f"{PROMETHEUS}/api/v1/alerts", timeout=10).json()["data"]["alerts"]
-        return sorted({f"{one['labels']['alertname']} ({one['state']})" for one in alerts})
-
-    def logs(self) -> str:
-        return self.compose("logs", "--no-color", "--tail", "30") + self.compose("ps")
 
 
 def build(site: Site) -> Iterable[str]:
@@ -165,6 +107,22 @@ def notified(site: Site) -> Iterable[str]:
     yield "MLflow started, and is watched again"
 
 
+def edited(site: Site) -> Iterable[str]:
+    """Edit a route and add a receiver's key, then do as the compose file says."""
+    key = site.keys / "slack-webhook-url"
+    key.write_text("https://chat.example.org/key")
+    key.chmod(0o444)
+    assert site.run("alertmanager", "cat", "/etc/alertmanager/slack-webhook-url") == key.read_text()
+    site.routes.write_text(site.routes.read_text().replace("repeat_interval: 12h", "repeat_interval: 11h"))
+    for command in re.findall(r"^#   docker compose (.+)$", site.text, re.MULTILINE):
+        verb, *words = shlex.split(command)
+        if "amtool --alertmanager.url" in command:  # it has been restarted by then
+            wait_for(lambda: "11h" in routes(), "Alertmanager has the edited file", 60, every=1)
+        site.compose(verb, *(["-T"] if verb in ("run", "exec") else []), *words)
+    wait_for(lambda: "MlflowTest" in page(), "the receiver shows the test", 90, every=1)
+    yield "an edited route and a key are taken over, and a test notification arrives"
+
+
 def restarted(site: Site) -> Iterable[str]:
     """Restart the engine as a restart of the machine does; all comes back by itself."""
     site.engine.stop()
@@ -196,10 +154,6 @@ def demonstrated(site: Site) -> Iterable[str]:
     site.compose(*profile, "stop", "demo")
     yield from site.engine.docker("logs", "site_demo_1").splitlines()[-6:]
     assert "fix is applied" in site.engine.docker("logs", "site_demo_1")
-
-
-def page() -> str:
-    return requests.get(RECEIVER, timeout=10).text
 
 
 def _clock() -> Callable[[str], None]:

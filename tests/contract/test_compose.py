@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from exporter import __version__
+from exporter.cli import main
 from exporter.pack import REPOSITORY
 from tests.contract.rules import ROOT
 
@@ -166,6 +167,22 @@ def test_a_wheel_has_no_file_of_the_images() -> None:
     assert {"/exporter/Dockerfile", "/exporter/compose"} <= set(excluded)
 
 
+def test_what_the_exporter_may_read_is_written_by_its_own_command_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    setup = (FILES / "setup.sh").read_text()
+    (options,) = re.findall(r"^mlflow-exporter (grants .*) > /tmp/pack/grants\.sql$", setup, re.MULTILINE)
+    assert main(options.split()) == 0
+    printed = capsys.readouterr().out
+    made = (FILES / "database.sh").read_text()
+    for name in ("ROLE exporter", "DATABASE mlflow"):
+        assert f"CREATE {name}" in made
+        assert f'{name.split()[0]} "{name.split()[1]}"' in printed
+    assert "CREATE ROLE" not in printed, "it is run at each `up`"
+    assert not re.search(r"GRANT|LIMIT|EXTENSION", "".join(one.read_text() for one in FILES.iterdir()))
+    assert "--file /etc/mlflow/grants.sql" in SERVICES["grants"]["command"][0]
+
+
 def test_prometheus_scrapes_and_notifies_containers() -> None:
     shipped = (ROOT / "alerts/prometheus.yml").read_text()
     config = yaml.safe_load(derived(shipped))
@@ -185,6 +202,19 @@ def test_the_receiver_gets_what_people_are_to_be_notified_of() -> None:
     assert chat == {"name": "chat", "webhook_configs": [{"url": "http://receiver:8080/alerts"}]}
     chat.pop("webhook_configs")
     assert after == before
+
+
+def test_alertmanager_has_each_file_that_a_receiver_may_name() -> None:
+    (mount,) = (one for one in SERVICES["alertmanager"]["volumes"] if one.startswith("./receivers:"))
+    _, target, _ = mount.split(":")
+    named = re.findall(r"_file: (\S+)", (ROOT / "alerts/alertmanager.yml").read_text())
+    assert named
+    assert {str(Path(name).parent) for name in named} == {target}
+
+
+def test_secrets_of_receivers_reach_neither_the_repository_nor_an_image() -> None:
+    assert "/receivers/*" in (ROOT / ".gitignore").read_text().splitlines()
+    assert "receivers" not in (ROOT / ".dockerignore").read_text()
 
 
 def test_grafana_finds_prometheus_and_the_dashboards() -> None:

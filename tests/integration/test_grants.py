@@ -12,8 +12,8 @@ import pytest
 
 from exporter import queries
 from exporter.collectors.schema import Schema
-from exporter.reports.grants import grants
-from exporter.rights import PLANNED, READ
+from exporter.reports.grants import CONNECTIONS, grants
+from exporter.rights import MONITOR, PLANNED, READ
 from exporter.sources.facts import quoted
 from tests.integration.test_explain import explain
 from tests.integration.test_postgres import lane_to, read, reasons
@@ -86,6 +86,24 @@ def test_the_role_reads_all_that_the_exporter_needs_and_can_do_nothing_else(
                 role.execute("CREATE TABLE public.mine ()")
 
 
+def test_for_a_role_that_is_there_it_may_be_run_again_and_again_by_one_superuser(postgres: Start) -> None:
+    server, name = postgres(17), "again"
+    server.create_mlflow(name)
+    server.execute(f"CREATE ROLE {quoted(ROLE)} LOGIN PASSWORD '{PASSWORD}'")
+    try:
+        for _ in range(2):
+            for statement in statements(grants(ROLE, name, "public", "postgres", existing=True)):
+                server.execute(statement, dbname=name)
+        with lane_to(f"postgresql://{quote(ROLE)}:{PASSWORD}@127.0.0.1:{server.port}/{name}") as lane:
+            assert "permission" not in reasons(read(lane)).values()
+        limit = "SELECT rolconnlimit FROM pg_roles WHERE rolname = %s"
+        assert server.execute(limit, ROLE) == [(CONNECTIONS,)]
+    finally:
+        server.execute(f"DROP OWNED BY {quoted(ROLE)}", dbname=name)
+        server.drop(name)
+        server.execute(f"DROP ROLE IF EXISTS {quoted(ROLE)}")
+
+
 def allowed(role: psycopg.Connection[tuple[object, ...]], name: str) -> set[tuple[object, ...]]:
     """Return what the role may do with each relation of its database that is not Postgres' own or the extension's."""
     return set(
@@ -153,6 +171,6 @@ def test_who_follows_check_ends_with_no_more_rights_than_who_follows_grants(post
                 server.execute(remedy, dbname=name)
             followed |= remedies
         assert remedies == set()
-        assert f"GRANT pg_read_all_stats TO {quoted(ROLE)};" in followed
+        assert MONITOR.format(role=quoted(ROLE)) in followed
         with psycopg.connect(dsn) as role:
             assert allowed(role, name) <= most

@@ -14,6 +14,7 @@ from exporter import collectors
 from exporter.collector import Reason
 from exporter.collectors import DATABASE_UP
 from exporter.lane import Lane, Reading
+from exporter.rights import MONITOR
 from exporter.secret import Secret
 from exporter.sources.conninfo import Target
 from exporter.sources.postgres import PostgresSource
@@ -167,7 +168,7 @@ def test_without_pg_monitor_hidden_sessions_are_unknown_and_what_needs_them_says
             assert value(lane, reading, "mlflow_db_monitor_privilege") == 0.0
             failed = reading.outcomes["transactions"]
             assert failed.reason is Reason.PERMISSION
-            assert failed.remedy == 'GRANT pg_read_all_stats TO "nosy";'
+            assert failed.remedy == MONITOR.format(role='"nosy"')
     finally:
         server.execute("DROP ROLE nosy")
 
@@ -437,10 +438,7 @@ def test_what_limits_the_answers_without_being_a_failure_is_remarked_once(
             remarks = dict(lane.source.remarks)
     finally:
         server.drop("neighbour")
-    assert (
-        remarks["role mlflow sees its own sessions and statements only"]
-        == 'GRANT pg_read_all_stats TO "mlflow";'
-    )
+    assert remarks["role mlflow sees its own sessions and statements only"] == MONITOR.format(role='"mlflow"')
     assert remarks["track_io_timing is off, so no I/O time is known"].startswith(
         "ALTER SYSTEM SET track_io_timing = on"
     )

@@ -11,6 +11,7 @@ from psycopg import pq
 from exporter import collectors
 from exporter.collector import Reason
 from exporter.collectors.replication import Replication, Standbys
+from exporter.rights import MONITOR
 from exporter.sql import SqlCollector
 from tests.integration.reading import failures, figures
 from tests.lab.postgres import Postgres
@@ -182,7 +183,7 @@ def test_a_role_without_pg_monitor_is_told_what_to_grant_and_still_sees_slots_an
     assert failed == {
         "standbys": (
             Reason.PERMISSION,
-            'GRANT pg_read_all_stats TO "mlflow";',
+            MONITOR.format(role='"mlflow"'),
         )
     }
     assert failures(replica.dsn("mlflow", "mlflow"), Standbys(), Replication()) == {}

@@ -13,6 +13,7 @@ import requests
 from exporter.collector import Reason, SourceError
 from exporter.collectors.statements import Statements
 from exporter.metric import check
+from exporter.rights import MONITOR
 from exporter.secret import Secret
 from exporter.sources.conninfo import Target
 from exporter.sources.postgres import PostgresSource
@@ -158,7 +159,7 @@ def test_a_role_without_pg_monitor_is_told_so_and_a_grant_does_not_bring_old_cou
             with pytest.raises(SourceError) as raised:
                 scrape()
             assert raised.value.reason is Reason.PERMISSION
-            assert raised.value.remedy == 'GRANT pg_read_all_stats TO "onlooker";'
+            assert raised.value.remedy == MONITOR.format(role='"onlooker"')
             for _ in range(100):
                 client.execute(history(1))
             server.execute("grant pg_monitor to onlooker")

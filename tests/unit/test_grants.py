@@ -34,11 +34,22 @@ def test_every_service_is_an_option_and_gets_statements_with_their_reasons(
 def test_what_check_advises_is_what_grants_prints() -> None:
     names = {"role": '"exporter"', "store": '"public"'}
     printed = statements(grants("exporter", "mlflow", "public", "postgres"))
-    assert filled(MONITOR, names).rstrip(";") in printed
+    advised, _, remark = filled(MONITOR, names).partition(";")
+    assert advised in printed
+    for service in SERVICES.keys() - {"postgres"}:
+        (managed,) = re.findall("GRANT (pg_.*) TO", grants("exporter", "mlflow", "public", service))
+        assert managed in remark
     (listed,) = re.findall("GRANT SELECT ON (.*) TO", filled(STORE, names))
     tables = {line.split()[3] for line in printed if line.startswith("GRANT SELECT")}
     assert set(listed.split(", ")) == {f'"public".{table.name}' for table in READ}
     assert tables - set(listed.split(", ")) == {f'"public".{table.name}' for table in PLANNED}
+
+
+def test_a_role_that_is_there_is_altered_and_all_else_is_the_same() -> None:
+    new = statements(grants("exporter", "mlflow", "public", "postgres"))
+    existing = statements(grants("exporter", "mlflow", "public", "postgres", existing=True))
+    assert [one.replace("ALTER ROLE", "CREATE ROLE", 1) for one in existing[:1]] + existing[1:] == new
+    assert existing[0].startswith("ALTER ROLE")
 
 
 def test_every_table_that_our_queries_name_is_granted() -> None:

@@ -9,6 +9,7 @@ import pytest
 from exporter.collector import Reason, SourceError
 from exporter.collectors.statements import Statements
 from exporter.metric import check
+from exporter.rights import MONITOR
 from exporter.sources.facts import Facts
 from exporter.sources.pipeline import Row
 from exporter.statements import KNOWN
@@ -372,7 +373,7 @@ def test_a_role_that_sees_no_statement_of_mlflow_is_told_its_grant(scrape: Scrap
     with pytest.raises(SourceError) as raised:
         scrape((20, 3, True, 1, 0.0, 0), (10, None, True, 50, 1.0, 1))
     assert raised.value.reason is Reason.PERMISSION
-    assert raised.value.remedy == 'GRANT pg_read_all_stats TO "exporter";'
+    assert raised.value.remedy == MONITOR.format(role='"exporter"')
 
 
 def test_a_grant_while_we_run_does_not_bring_old_counts(scrape: Scraper) -> None:
