@@ -132,9 +132,7 @@ def _of_thresholds(text: str, rule: Mapping[str, Node], changed: Mapping[Signal,
     try:
         from exporter.pack import thresholds  # noqa: PLC0415 - only this needs the extra
     except ModuleNotFoundError as error:
-        raise PackError(
-            f"thresholds are rewritten with {error.name}: pip install 'mlflow-tracking-exporter[pack]'"
-        ) from None
+        raise PackError(f"thresholds are rewritten with {error.name}: pip install promql-parser") from None
 
     expr = rule["expr"]
     assert isinstance(expr, ScalarNode)
