@@ -19,7 +19,7 @@ from tests.faults import boards
 from tests.faults.trial import Result
 from tests.lab import panels
 from tests.lab.fleet import Fleet
-from tests.lab.load import Load
+from tests.lab.load import LEAVE_ONE_RUNNING, Load
 from tests.lab.needs import Needs
 from tests.lab.panels import Answer, View
 from tests.lab.stack import Lab, healthy
@@ -78,6 +78,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lab.sql("VACUUM (ANALYZE)")
         with Load(lab.url, clients=4, rate=20.0):
             time.sleep(5)
+            lab.sql(LEAVE_ONE_RUNNING)
             restarted(lab)
             healthy(lab)
             time.sleep(SECONDS)

@@ -14,7 +14,7 @@ from psycopg import ClientCursor
 
 from tests.contract.rules import PRESSURE, RULES, records
 from tests.contract.runbooks import Block, runbooks
-from tests.lab.load import Load
+from tests.lab.load import LEAVE_ONE_RUNNING, Load
 from tests.lab.servers import Exporter, MlflowServer, Postgres, Prometheus, scrape_config, wait_for
 
 pytestmark = pytest.mark.integration
@@ -127,6 +127,7 @@ def watched() -> Iterator[Prometheus]:
     ):
         # What is read every five minutes, and by autovacuum, is there at once on a server that has run for a while.
         wait_for(lambda: load.points > 100, "points logged", 120)
+        postgres.execute(LEAVE_ONE_RUNNING, dbname="mlflow")
         postgres.execute("ANALYZE", dbname="mlflow")
         probes = ("--probes.interval", "2", "--probes.timeout", "2")
         with (

@@ -14,6 +14,12 @@ import requests
 
 API = "/api/2.0/mlflow/"
 EPOCHS = 20
+# As a job does that died. What is read of running runs every five minutes may fall between two runs of all clients.
+LEAVE_ONE_RUNNING = """
+    UPDATE runs SET status = 'RUNNING' WHERE run_uuid = (
+      SELECT run_uuid FROM latest_metrics JOIN runs USING (run_uuid) WHERE lifecycle_stage = 'active'
+      ORDER BY latest_metrics.timestamp DESC LIMIT 1
+    )"""
 ENDLESS = 10**9  # runs or seconds: until it is stopped
 READ_BY_GET = frozenset({"runs/get", "metrics/get-history"})
 
