@@ -1,6 +1,6 @@
 """Render the runbooks: `python -m exporter.runbooks.build`, in a checkout, whenever one has changed.
 
-The one place that needs a Markdown engine. Not part of the wheel, as its input is not either.
+The one place that needs a Markdown engine, and so no part of the wheel.
 """
 
 from __future__ import annotations
@@ -35,13 +35,9 @@ def render(markdown: str) -> str:
     parser = MarkdownIt("commonmark").enable("table")
     tokens = [token for token in parser.parse(markdown) if _is_shown(token)]
     seen: Counter[str] = Counter()
-    sections = []
     for heading, inline in pairwise(tokens):
         if heading.type == "heading_open":
-            title = _text(inline)
-            heading.attrSet("id", anchor(title, seen))
-            if heading.tag == "h2":
-                sections.append((str(heading.attrGet("id")), title))
+            heading.attrSet("id", anchor(_text(inline), seen))
     for token in tokens:
         if token.children:
             for before, child in pairwise(token.children):
@@ -51,9 +47,7 @@ def render(markdown: str) -> str:
         for child in token.children or ():
             if child.type == "link_open":
                 child.attrSet("href", link(str(child.attrGet("href"))))
-    body = str(parser.renderer.render(tokens, parser.options, {}))
-    contents = " · ".join(f'<a href="#{anchor}">{html.escape(title)}</a>' for anchor, title in sections)
-    return body.replace("</h1>\n", f"</h1>\n<p>{contents}</p>\n", 1)
+    return str(parser.renderer.render(tokens, parser.options, {}))
 
 
 def link(href: str) -> str:

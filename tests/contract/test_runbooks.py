@@ -27,13 +27,17 @@ SECTIONS = (
     "Silence and escalate",
     "Related",
 )
+# What one acts by at night; on GitHub nothing else leads past what explains.
+LED_TO = ("Confirm in one minute", "Which is it", "Fix now", "Fix for good", "Verify")
 PAGES = runbooks()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_a_runbook_has_all_sections_in_order_each_with_text(page: Runbook) -> None:
     assert page.title
-    assert page.opening, "no first paragraph"
+    first, _, opening = page.opening.partition("\n\n")
+    assert first == " · ".join(f"[{title}](#{title.lower().replace(' ', '-')})" for title in LED_TO)
+    assert opening, "no first paragraph"
     assert tuple(page.sections) == SECTIONS
     assert [title for title, text in page.sections.items() if not text.strip()] == []
 

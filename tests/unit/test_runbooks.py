@@ -19,11 +19,6 @@ def test_headings_have_the_anchors_that_github_gives_them() -> None:
         assert f'id="{anchor}"' in html
 
 
-def test_a_page_begins_with_links_to_its_sections() -> None:
-    html = build.render("# Title\n\nWhat it is.\n\n## Meaning\n\n## Fix now\n")
-    assert '</h1>\n<p><a href="#meaning">Meaning</a> · <a href="#fix-now">Fix now</a></p>' in html
-
-
 @pytest.mark.parametrize(
     ("href", "there"),
     [
