@@ -1,16 +1,12 @@
-"""What a metric is: declared once, called to make samples, grouped into families for one scrape."""
+"""What a metric is: declared once, called to make samples."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
-
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.metrics_core import Metric as Family
 
 AREAS = ("server", "host", "db", "store", "probe", "exporter")
 UNITS = ("", "seconds", "bytes", "ratio", "cores", "timestamp_seconds")
@@ -125,35 +121,3 @@ def check(samples: Iterable[Sample], allowed: frozenset[Metric]) -> list[Sample]
         seen.add(key)
         checked.append(sample)
     return checked
-
-
-def families(samples: Iterable[Sample]) -> list[Family]:
-    """Group samples into client_python families, sorted by name."""
-    built: dict[str, CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily] = {}
-    for metric, value, labels in samples:
-        family = built.get(metric.name)
-        if family is None:
-            family = built[metric.name] = _empty(metric)
-        if isinstance(family, HistogramMetricFamily):
-            assert isinstance(value, Buckets)
-            bounds = [*(_le(bound) for bound in value.bounds), "+Inf"]
-            family.add_metric(labels, list(zip(bounds, map(float, value.counts), strict=True)), value.sum)
-        else:
-            assert not isinstance(value, Buckets)
-            family.add_metric(labels, value)
-    return [built[name] for name in sorted(built)]
-
-
-def _empty(metric: Metric) -> CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily:
-    documentation = f"{metric.help} Source: {metric.source}."
-    match metric.kind:
-        case Kind.COUNTER:
-            return CounterMetricFamily(metric.name, documentation, labels=metric.labels)
-        case Kind.HISTOGRAM:
-            return HistogramMetricFamily(metric.name, documentation, labels=metric.labels)
-        case Kind.GAUGE:
-            return GaugeMetricFamily(metric.name, documentation, labels=metric.labels)
-
-
-def _le(bound: float) -> str:
-    return "+Inf" if math.isinf(bound) else repr(float(bound))

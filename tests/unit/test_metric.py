@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.metric import Buckets, Kind, Metric, check, counter, families, gauge, histogram
-from exporter.scrape import _Built
+from exporter.metric import Buckets, Kind, Metric, check, counter, gauge
 
 pytestmark = pytest.mark.unit
 
@@ -56,25 +53,3 @@ def test_a_series_that_comes_twice_is_named() -> None:
 def test_an_undeclared_metric_is_named() -> None:
     with pytest.raises(ValueError, match="mlflow_db_up is not declared"):
         check([UP(1)], frozenset({CALLS}))
-
-
-def test_families_are_sorted_and_parse_back_to_the_same_values() -> None:
-    wait = histogram("mlflow_probe_wait_seconds", "Waits.", "a probe", "seconds", ("probe",))
-    label = 'a "quoted" \\ name\nwith a break, in ünïcode'
-    samples = [UP(1), CALLS(3, label), wait(Buckets((0.5, 1.0), (1, 2, 4), 7.5), "api")]
-    text = generate_latest(_Built(families(samples))).decode()
-    parsed = {
-        (sample.name, tuple(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-    assert parsed == {
-        ("mlflow_db_calls_total", (label,)): 3.0,
-        ("mlflow_db_up", ()): 1.0,
-        ("mlflow_probe_wait_seconds_bucket", ("0.5", "api")): 1.0,
-        ("mlflow_probe_wait_seconds_bucket", ("1.0", "api")): 2.0,
-        ("mlflow_probe_wait_seconds_bucket", ("+Inf", "api")): 4.0,
-        ("mlflow_probe_wait_seconds_count", ("api",)): 4.0,
-        ("mlflow_probe_wait_seconds_sum", ("api",)): 7.5,
-    }
-    assert text.index("mlflow_db_calls") < text.index("mlflow_db_up") < text.index("mlflow_probe_wait")
