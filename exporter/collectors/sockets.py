@@ -9,7 +9,7 @@ from exporter.backend import Backend
 from exporter.collector import Collector
 from exporter.discovery import Found
 from exporter.host import processes, unix_sockets
-from exporter.host.sockets import Address, connections, listeners
+from exporter.host.sockets import Address, Tables
 from exporter.metric import Sample, gauge
 from exporter.sources.host import HostSession
 
@@ -20,7 +20,7 @@ HTTP = gauge(
     "mlflow_server_worker_http_connections",
     "Established connections to the server's port that the worker holds, idle ones and probes included; absent "
     "while the slot is empty and for another user's server.",
-    "/proc/PID/fd, /proc/PID/net/tcp",
+    "/proc/PID/fd, sock_diag, /proc/PID/net/tcp",
     labels=LABELS,
 )
 DATABASE = gauge(
@@ -28,13 +28,13 @@ DATABASE = gauge(
     "Established connections that the worker holds to the backend's port, and to its address where the URI "
     "gives one and not a name, or to its Unix socket; absent while the slot is empty, for another user's server, "
     "and where the backend is no database server or its Unix socket is in another network namespace.",
-    "/proc/PID/fd, /proc/PID/net/tcp, sock_diag",
+    "/proc/PID/fd, sock_diag, /proc/PID/net/tcp",
     labels=LABELS,
 )
 QUEUE = gauge(
     "mlflow_server_accept_queue_length",
     "Connections that the kernel has established and no worker has accepted yet; absent while no server runs.",
-    "/proc/PID/net/tcp.rx_queue",
+    "sock_diag, /proc/PID/net/tcp.rx_queue",
 )
 
 
@@ -44,18 +44,18 @@ class Sockets(Collector[HostSession]):
 
     def collect(self, session: HostSession) -> Iterable[Sample]:
         found = session.sighting.found
-        table = session.tcp_table()
-        if found is None or not table:
+        tcp = session.tcp()
+        if found is None or tcp is None:
             return
         waiting = [
             one.queue
-            for one in listeners(table)
+            for one in tcp.listeners()
             if session.sighting.socket in (None, one.inode) and one.port == found.port
         ]
         if waiting:
             yield QUEUE(sum(waiting))
-        http = frozenset(one.inode for one in connections(table, {found.port}, ()))
-        database = _to_database(session, table, found)
+        http = frozenset(one.inode for one in tcp.connections({found.port}, ()))
+        database = _to_database(session, tcp, found)
         for worker, held in self._held(session):
             yield HTTP(len(held & http), worker)
             if database is not None:
@@ -70,7 +70,7 @@ class Sockets(Collector[HostSession]):
                 yield str(slot), held
 
 
-def _to_database(session: HostSession, table: bytes, found: Found) -> frozenset[int] | None:
+def _to_database(session: HostSession, tcp: Tables, found: Found) -> frozenset[int] | None:
     """Return the inodes of connections to the backend, anybody's; None where it has none or they are not seen."""
     backend = found.backend
     if backend is None or backend.dialect not in PORTS:
@@ -84,7 +84,7 @@ def _to_database(session: HostSession, table: bytes, found: Found) -> frozenset[
     addresses = _addresses(backend)
     return frozenset(
         one.inode
-        for one in connections(table, (), {port})
+        for one in tcp.connections((), {port})
         # The other end of one of the server's own clients can have that port, too.
         if one.local_port != found.port and (addresses is None or one.remote in addresses)
     )

@@ -146,7 +146,8 @@ class _Walk:
         # One reading for all servers of a network namespace; those of other users cannot be told.
         space = processes.namespace(self._proc, pid, "net") or -pid
         if space not in self._listeners:
-            self._listeners[space] = sockets.listeners(sockets.tables(self._proc, pid) or b"")
+            tcp = sockets.tables(self._proc, pid)
+            self._listeners[space] = tcp.listeners() if tcp else []
         held = processes.sockets(self._proc, pid)
         mine = [
             one

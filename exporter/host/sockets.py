@@ -1,16 +1,20 @@
-"""Reads the TCP tables of a process's network namespace, and what that namespace counts."""
+"""Reads the TCP sockets of a process's network namespace, and what that namespace counts."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+import socket
+import struct
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, Protocol
 
-from exporter.host.processes import read
+from exporter.host import sock_diag
+from exporter.host.processes import namespace, read
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -19,6 +23,13 @@ ROW = re.compile(
     rb" *\d+: ([0-9A-F]{8,32}):([0-9A-F]{4}) ([0-9A-F]{8,32}):([0-9A-F]{4}) ([0-9A-F]{2})"
     rb" [0-9A-F]+:([0-9A-F]+) \S+ \S+ +(\d+) +\d+ (\d+) "
 )
+
+# What sock_diag is asked: family, protocol, extensions, padding, states as bits, and nothing of a single socket's.
+# Its answers: family, state, timer, retransmissions, ports, addresses, interface, cookie, expiry, queues, user, inode.
+REQUEST = struct.Struct("=BBBBI48x")
+MESSAGE = struct.Struct("=BBBB2s2s16s16sIIIIIIII")
+ESTABLISHED = 1
+LISTEN = 10
 
 # Some 400,000 connections. A longer table is not read at all: half of it would count too few.
 LONGEST_TABLE = 1 << 26
@@ -45,8 +56,71 @@ class Connection:
     inode: int
 
 
-def tables(proc: Path, pid: int) -> bytes | None:
-    """Return the text of the tables of the namespace that the process is in, IPv4 and IPv6."""
+class Tables(Protocol):
+    """The TCP sockets of one network namespace, IPv4 and IPv6."""
+
+    def listeners(self) -> list[Listener]: ...
+
+    def connections(
+        self, local_ports: Collection[int], remote_ports: Collection[int]
+    ) -> Iterator[Connection]:
+        """Yield the established connections with one of these ports at their own or at the other end."""
+
+
+def tables(proc: Path, pid: int) -> Tables | None:
+    """Return the sockets of the namespace that the process is in; None where they cannot be read."""
+    ours, its = (namespace(proc, one, "net") for one in ("self", pid))
+    if proc == Path("/proc") and ours and ours == its:
+        try:
+            return _Answers(
+                b"".join(
+                    message[: MESSAGE.size]
+                    for family in (socket.AF_INET, socket.AF_INET6)
+                    for message in sock_diag.dump(
+                        REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, 1 << ESTABLISHED | 1 << LISTEN)
+                    )
+                    if len(message) >= MESSAGE.size
+                )
+            )
+        except OSError:
+            pass  # not allowed in here, or no module for it
+    return _text(proc, pid)
+
+
+class _Answers:
+    """What sock_diag says. The kernel leaves out connections that are over, thousands where clients come and go.
+
+    With 1,100 such lines /proc/net/tcp takes 7 to 12 ms, this 1.4 ms, most of it for the empty places of its hash.
+    """
+
+    def __init__(self, messages: bytes) -> None:
+        self._messages = messages
+
+    def listeners(self) -> list[Listener]:
+        return [
+            Listener(_packed(family, address), int.from_bytes(port, "big"), queue, user, inode)
+            for family, state, _, _, port, _, address, _, _, _, _, _, queue, _, user, inode in self._rows()
+            if state == LISTEN
+        ]
+
+    def connections(
+        self, local_ports: Collection[int], remote_ports: Collection[int]
+    ) -> Iterator[Connection]:
+        near, far = ({port.to_bytes(2, "big") for port in ports} for ports in (local_ports, remote_ports))
+        for family, state, _, _, local, remote, _, address, *_, inode in self._rows():
+            if state == ESTABLISHED and (local in near or remote in far):
+                yield Connection(
+                    int.from_bytes(local, "big"),
+                    _packed(family, address),
+                    int.from_bytes(remote, "big"),
+                    inode,
+                )
+
+    def _rows(self) -> Iterator[tuple[Any, ...]]:
+        return MESSAGE.iter_unpack(self._messages)
+
+
+def _text(proc: Path, pid: int) -> _Text | None:
     folder = proc / str(pid) / "net"
     names = ["tcp"]
     # Reading an empty table costs as much as a full one: 5 ms where the kernel's hash has 262,144 places.
@@ -55,26 +129,30 @@ def tables(proc: Path, pid: int) -> bytes | None:
     texts = [read(folder / name, LONGEST_TABLE) for name in names]
     if any(text is None or len(text) == LONGEST_TABLE for text in texts):
         return None
-    return b"".join(text or b"" for text in texts)
+    return _Text(b"".join(text or b"" for text in texts))
 
 
-def listeners(table: bytes) -> list[Listener]:
-    return [
-        Listener(_address(local), int(port, 16), int(queue, 16), int(user), int(inode))
-        for local, port, _, _, state, queue, user, inode in _rows(table, (b" 0A ",))
-        if state == b"0A"
-    ]
+class _Text:
+    """What `net/tcp` and `net/tcp6` of a process in another namespace say."""
 
+    def __init__(self, text: bytes) -> None:
+        self._text = text
 
-def connections(
-    table: bytes, local_ports: Collection[int], remote_ports: Collection[int]
-) -> Iterator[Connection]:
-    """Yield the established connections with one of these ports at their own or at the other end."""
-    wanted = [b":%04X " % port for port in {*local_ports, *remote_ports}]
-    for _, local, remote, port, state, _, _, inode in _rows(table, wanted):
-        one = Connection(int(local, 16), _address(remote), int(port, 16), int(inode))
-        if state == b"01" and (one.local_port in local_ports or one.remote_port in remote_ports):
-            yield one
+    def listeners(self) -> list[Listener]:
+        return [
+            Listener(_address(local), int(port, 16), int(queue, 16), int(user), int(inode))
+            for local, port, _, _, state, queue, user, inode in _rows(self._text, (b" 0A ",))
+            if state == b"0A"
+        ]
+
+    def connections(
+        self, local_ports: Collection[int], remote_ports: Collection[int]
+    ) -> Iterator[Connection]:
+        wanted = [b":%04X " % port for port in {*local_ports, *remote_ports}]
+        for _, local, remote, port, state, _, _, inode in _rows(self._text, wanted):
+            one = Connection(int(local, 16), _address(remote), int(port, 16), int(inode))
+            if state == b"01" and (one.local_port in local_ports or one.remote_port in remote_ports):
+                yield one
 
 
 def listen_failures(proc: Path, pid: int) -> dict[str, int]:
@@ -110,7 +188,12 @@ def _address(text: bytes) -> Address:
     """Read the kernel's form: hexadecimal words of 32 bits in the machine's own byte order."""
     words = [bytes.fromhex(text[at : at + 8].decode()) for at in range(0, len(text), 8)]
     packed = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
-    if len(packed) == 4:
-        return ipaddress.IPv4Address(packed)
+    return _packed(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+
+
+def _packed(family: int, packed: bytes) -> Address:
+    """Read an address in network byte order, of which an IPv4 one takes the first four bytes."""
+    if family == socket.AF_INET:
+        return ipaddress.IPv4Address(packed[:4])
     address = ipaddress.IPv6Address(packed.ljust(16, b"\0")[:16])
     return address.ipv4_mapped or address

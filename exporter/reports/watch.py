@@ -143,5 +143,7 @@ def _clients(discovery: Discovery) -> Counter[str]:
     sighting = discovery.look()
     if sighting.found is None or sighting.head is None:
         return Counter()
-    table = sockets.tables(discovery.proc, sighting.head) or b""
-    return Counter(str(one.remote) for one in sockets.connections(table, {sighting.found.port}, ()))
+    tcp = sockets.tables(discovery.proc, sighting.head)
+    return (
+        Counter(str(one.remote) for one in tcp.connections({sighting.found.port}, ())) if tcp else Counter()
+    )

@@ -10,6 +10,7 @@ from exporter.collector import Query, Reason, SourceError
 from exporter.discovery import Discovery, ServerProcess, Sighting
 from exporter.host import processes, sockets
 from exporter.host.processes import TICKS, Stat
+from exporter.host.sockets import Tables
 
 
 class HostSession:
@@ -24,7 +25,6 @@ class HostSession:
         self.now = now
         self._deadline = deadline
         self._stats: dict[tuple[int, int], Stat | None] = {}
-        self._table: bytes | None = None
 
     @property
     def workers(self) -> tuple[tuple[int, ServerProcess], ...]:
@@ -39,12 +39,10 @@ class HostSession:
             self._stats[process.identity] = stat if same else None
         return self._stats[process.identity]
 
-    def tcp_table(self) -> bytes:
-        """Return the TCP tables of the server's network namespace, read once a scrape; empty if unreadable."""
-        if self._table is None:
-            head = self.sighting.head
-            self._table = (sockets.tables(self.proc, head) if head else None) or b""
-        return self._table
+    def tcp(self) -> Tables | None:
+        """Return the TCP sockets of the server's network namespace; None without a server or where unreadable."""
+        head = self.sighting.head
+        return sockets.tables(self.proc, head) if head else None
 
     def check_time(self) -> None:
         """Raise SourceError when the scrape's deadline has passed: for readings that grow with the load."""

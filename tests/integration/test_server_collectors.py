@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -21,6 +23,7 @@ from exporter.collectors.server import TrackingServer
 from exporter.collectors.sockets import Sockets
 from exporter.collectors.workers import Workers
 from exporter.discovery import Discovery
+from exporter.host import sockets
 from exporter.metric import check
 from exporter.sources.host import HostSource
 from tests.lab.servers import MlflowServer, Postgres, wait_for
@@ -181,6 +184,28 @@ def test_killed_worker_is_replaced_in_its_slot_without_a_jump(postgres: Majors) 
         assert values["worker_replacements_total"] == 1
         # Threads of one interpreter share one core, imports a little more: a jump would be many seconds.
         assert values[f"worker_cpu_seconds_total {slot}"] <= 1.5 * elapsed
+
+
+def test_the_kernel_and_its_text_tables_tell_the_same_of_ipv4_ipv6_and_mapped_connections() -> None:
+    with ExitStack() as stack:
+        both = stack.enter_context(
+            socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=7)
+        )
+        port = both.getsockname()[1]
+        for address in ("127.0.0.1", "::1", "127.0.0.1"):
+            stack.enter_context(socket.create_connection((address, port)))
+        stack.enter_context(both.accept()[0])
+        asked, told = sockets.tables(Path("/proc"), os.getpid()), sockets._text(Path("/proc"), os.getpid())
+        assert isinstance(asked, sockets._Answers)
+        assert told is not None
+        assert {one for one in asked.listeners() if one.port == port} == {
+            one for one in told.listeners() if one.port == port
+        }
+        assert [one.queue for one in asked.listeners() if one.port == port] == [2]
+        for ports in (({port}, ()), ((), {port}), ({port}, {port})):
+            found = set(asked.connections(*ports))
+            assert found == set(told.connections(*ports))
+            assert len(found) == (6 if all(ports) else 3)
 
 
 def test_connections_that_nobody_accepts_are_in_the_queue() -> None:

@@ -81,13 +81,15 @@ def test_tables_of_both_families_are_read_where_ipv6_is_in_use(proc: ProcTree) -
     (net / "sockstat6").write_text("TCP6: inuse 2\nUDP6: inuse 0\n")
     table = sockets.tables(proc.root, pid)
     assert table is not None
-    v4, v6 = sockets.listeners(table)
+    v4, v6 = table.listeners()
     assert (v4.address, v4.port, v4.queue, v4.inode) == (ipaddress.ip_address("127.0.0.1"), 5000, 20, inode)
     assert (v6.address, v6.port, v6.queue, v6.user) == (ipaddress.ip_address("::"), 5000, 3, 1000)
-    (one,) = sockets.connections(table, {5000}, ())
+    (one,) = table.connections({5000}, ())
     assert (one.remote, one.remote_port, one.inode) == (ipaddress.ip_address("127.0.0.2"), 0xD431, 31340)
     (net / "sockstat6").write_text("TCP6: inuse 0\nUDP6: inuse 0\n")
-    assert sockets.listeners(sockets.tables(proc.root, pid) or b"") == [v4]
+    without_v6 = sockets.tables(proc.root, pid)
+    assert without_v6 is not None
+    assert without_v6.listeners() == [v4]
 
 
 def test_connections_are_chosen_by_port_at_either_end(proc: ProcTree) -> None:
@@ -97,8 +99,8 @@ def test_connections_are_chosen_by_port_at_either_end(proc: ProcTree) -> None:
     proc.connect(5001, 45679)
     table = sockets.tables(proc.root, pid)
     assert table is not None
-    assert {one.inode for one in sockets.connections(table, {5000}, {5432})} == {client, database}
-    assert list(sockets.connections(table, (), ())) == []
+    assert {one.inode for one in table.connections({5000}, {5432})} == {client, database}
+    assert list(table.connections((), ())) == []
 
 
 def test_listen_failures_are_found_by_their_column(proc: ProcTree) -> None:
