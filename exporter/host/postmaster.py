@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from exporter.host.processes import TICKS, Stat, read
 
 # The kernel tells the time of its boot in whole seconds, and a clock may have been set since.
 TOLERANCE_SECONDS = 10.0
+
+KILOBYTES = re.compile(rb"^(\w+):\s+(\d+) kB$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def find(proc: Path, session: Session) -> Stat | None:
 
 def memory_limit(proc: Path, pid: int) -> int | None:
     """Return the bytes that the process may use: its group's limit or its machine's; None where unreadable."""
-    machine = _kilobytes(proc / "meminfo").get("MemTotal")
+    machine = _kilobytes(proc / "meminfo").get(b"MemTotal")
     group = cgroup.group(proc, pid, "memory")
     if machine is None or (group is None and cgroup.grouped(proc, pid)):
         return None
@@ -72,10 +75,10 @@ def usage(proc: Path, present: Iterable[Stat], reaped: float) -> Usage:
     present = list(present)
     private, shared = 0, 0
     for one in present:
-        sizes = _kilobytes(proc / str(one.pid) / "status")
-        if "RssAnon" in sizes:
-            private += sizes["RssAnon"]
-            shared = max(shared, sizes.get("RssShmem", 0) + sizes.get("HugetlbPages", 0))
+        sizes = _kilobytes(f"{proc}/{one.pid}/status")
+        if b"RssAnon" in sizes:
+            private += sizes[b"RssAnon"]
+            shared = max(shared, sizes.get(b"RssShmem", 0) + sizes.get(b"HugetlbPages", 0))
     return Usage(
         len(present), reaped + sum(one.cpu_seconds for one in present), private + shared if private else None
     )
@@ -83,7 +86,7 @@ def usage(proc: Path, present: Iterable[Stat], reaped: float) -> Usage:
 
 def reaped_seconds(proc: Path, pid: int) -> float | None:
     """Return the CPU seconds of all children of the process that have ended; None where unreadable."""
-    fields = (read(proc / str(pid) / "stat") or b"").rpartition(b")")[2].split()
+    fields = (read(f"{proc}/{pid}/stat") or b"").rpartition(b")")[2].split()
     try:
         return (int(fields[13]) + int(fields[14])) / TICKS
     except (IndexError, ValueError):
@@ -113,11 +116,6 @@ def _began(boot: float, process: Stat, at: float) -> bool:
     return abs(boot + process.started / TICKS - at) <= TOLERANCE_SECONDS
 
 
-def _kilobytes(path: Path) -> dict[str, int]:
+def _kilobytes(path: Path | str) -> dict[bytes, int]:
     """Return the sizes that a file of `Name: 12 kB` lines has, in bytes."""
-    sizes = {}
-    for line in (read(path) or b"").decode(errors="replace").splitlines():
-        words = line.split()
-        if len(words) == 3 and words[2] == "kB" and words[1].isdigit():
-            sizes[words[0].rstrip(":")] = int(words[1]) * 1024
-    return sizes
+    return {name: int(size) * 1024 for name, size in KILOBYTES.findall(read(path) or b"")}

@@ -32,7 +32,7 @@ class Stat:
 
 def stat(proc: Path, pid: int) -> Stat | None:
     """Return the process's figures; None for one that is gone, or dead and not yet reaped."""
-    text = read(proc / str(pid) / "stat")
+    text = read(f"{proc}/{pid}/stat")
     if text is None:
         return None
     # The name, in parentheses, may hold any byte, so that the fields are counted from the last parenthesis.
@@ -92,12 +92,12 @@ def _children_by_parent(proc: Path, pid: int) -> tuple[int, ...]:
 
 def command(proc: Path, pid: int) -> tuple[str, ...]:
     """Return the command line's arguments; empty where there is none."""
-    return tuple(_words(read(proc / str(pid) / "cmdline") or b""))
+    return tuple(_words(read(f"{proc}/{pid}/cmdline") or b""))
 
 
 def environ(proc: Path, pid: int) -> dict[str, str] | None:
     """Return the environment that the process was started with; None where this user may not see it."""
-    text = read(proc / str(pid) / "environ")
+    text = read(f"{proc}/{pid}/environ")
     if text is None:
         return None
     return {name: value for name, equals, value in (word.partition("=") for word in _words(text)) if equals}
@@ -114,7 +114,7 @@ def group(proc: Path, pid: int) -> int | None:
 
 
 def _effective(proc: Path, pid: int, kind: bytes) -> int | None:
-    for line in (read(proc / str(pid) / "status") or b"").splitlines():
+    for line in (read(f"{proc}/{pid}/status") or b"").splitlines():
         if line.startswith(kind):
             words = line.split()
             return int(words[2]) if len(words) > 2 and words[2].isdigit() else None
@@ -124,7 +124,7 @@ def _effective(proc: Path, pid: int, kind: bytes) -> int | None:
 def cwd(proc: Path, pid: int) -> str:
     """Return the current directory, as the process sees it; empty where this user may not see it."""
     try:
-        return str((proc / str(pid) / "cwd").readlink())
+        return os.readlink(f"{proc}/{pid}/cwd")  # noqa: PTH115 - as in `children`
     except OSError:
         return ""
 
@@ -132,13 +132,13 @@ def cwd(proc: Path, pid: int) -> str:
 def namespace(proc: Path, pid: int | str, kind: str) -> int | None:
     """Return the inode of the namespace of that kind (`net`, `mnt`)."""
     try:
-        return (proc / str(pid) / "ns" / kind).stat().st_ino
+        return os.stat(f"{proc}/{pid}/ns/{kind}").st_ino  # noqa: PTH116 - as in `children`
     except OSError:
         return None
 
 
 def open_fds(proc: Path, pid: int) -> int | None:
-    folder = proc / str(pid) / "fd"
+    folder = f"{proc}/{pid}/fd"
     try:
         return len(os.listdir(folder))  # noqa: PTH208 - Path objects for thousands of entries
     except PermissionError:
@@ -150,7 +150,7 @@ def open_fds(proc: Path, pid: int) -> int | None:
 
 def max_fds(proc: Path, pid: int) -> int | None:
     """Return the soft limit of open files; None where it is unlimited or unreadable."""
-    for line in (read(proc / str(pid) / "limits") or b"").splitlines():
+    for line in (read(f"{proc}/{pid}/limits") or b"").splitlines():
         if line.startswith(b"Max open files"):
             words = line.split()
             return int(words[3]) if len(words) > 3 and words[3].isdigit() else None
@@ -159,7 +159,7 @@ def max_fds(proc: Path, pid: int) -> int | None:
 
 def sockets(proc: Path, pid: int) -> frozenset[int] | None:
     """Return the inodes of the open sockets; None where this user may not see them."""
-    folder = proc / str(pid) / "fd"
+    folder = f"{proc}/{pid}/fd"
     found: set[int] = set()
     try:
         for name in os.listdir(folder):  # noqa: PTH208 - Path objects for thousands of entries
@@ -208,8 +208,8 @@ def _words(text: bytes) -> list[str]:
     return [word.decode(errors="replace") for word in text.rstrip(b"\0").split(b"\0")] if text else []
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116 - as in `children`
     except OSError:
         return 0
