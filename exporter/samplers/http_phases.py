@@ -1,7 +1,7 @@
-"""A `requests` adapter for one request on one new connection, which times every phase of it.
+"""One request on one new connection of urllib3's, every phase of it timed.
 
-Resolve, connect and TLS happen in urllib3's connection, so there they are taken apart. Redirects, proxies,
-`.netrc` and cookies belong to a `requests` session, and none is used.
+Without `requests` around it, which would bring redirects, proxies, `.netrc` and cookies, none of them wanted here, and
+5 MiB of resident memory.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import requests
-from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.exceptions import HTTPError, IncompleteRead, ReadTimeoutError
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, ReadTimeoutError
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import parse_url
 
 from exporter.samplers.attempt import Attempt, Failure, ProbeError, late
 
@@ -49,63 +49,64 @@ def fetch(url: str, headers: Mapping[str, str], attempt: Attempt, context: ssl.S
     timeout is for one read, and a server that sends a byte now and then never exceeds it.
     """
     try:
-        # Not asked for packed, an answer is of the size that it has on the wire.
-        ours = {"Connection": "close", "Accept-Encoding": "identity"}
-        request = requests.Request("GET", url, headers={**headers, **ours}).prepare()
-    except (requests.RequestException, ValueError):
-        # Without their texts, which quote the URL or the header.
-        raise ProbeError(Failure.SETTINGS, "the URL or a header of it cannot be sent") from None
+        target, pool = parse_url(url).request_uri, _pool(url, attempt, context)
+    except LocationValueError:
+        # Without its text, which quotes the URL.
+        raise ProbeError(Failure.SETTINGS, "the URL cannot be sent") from None
+    # Not asked for packed, an answer is of the size that it has on the wire.
+    ours = {"Connection": "close", "Accept-Encoding": "identity"}
     try:
-        with closing(_Adapter(attempt, context)) as adapter:
-            timeout = attempt.left()
-            response = adapter.send(request, stream=True, timeout=timeout)
+        with closing(pool):
+            response = pool.urlopen(
+                "GET",
+                target,
+                headers={**headers, **ours},
+                timeout=attempt.left(),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
             with closing(response):
-                attempt.status = response.status_code
-                body = _body(response.raw)
+                attempt.status = response.status
+                body = _body(response)
             # To be shut at the deadline looks like the end of a body that has no length.
             attempt.left()
             attempt.enter("")
         return _answer(response, body)
-    except (requests.RequestException, HTTPError, http.client.HTTPException, OSError, zlib.error) as error:
+    except (HTTPError, http.client.HTTPException, OSError, ValueError, zlib.error) as error:
         raise _failure(_innermost(error), attempt.phase) from None
 
 
-def _body(raw: Any) -> bytes:
+def _body(response: BaseHTTPResponse) -> bytes:
     """Read on after a short read: only the next one tells the end from a body that breaks off."""
     body = b""
-    while len(body) <= BODY_BYTES and (part := raw.read(BODY_BYTES + 1 - len(body), decode_content=False)):
+    while len(body) <= BODY_BYTES and (
+        part := response.read(BODY_BYTES + 1 - len(body), decode_content=False)
+    ):
         body += part
     return body
 
 
-def _answer(response: requests.Response, body: bytes) -> Answer:
+def _answer(response: BaseHTTPResponse, body: bytes) -> Answer:
     if response.headers.get("Content-Encoding", "identity") != "identity":
         # gzip or zlib, whichever its header says; a bomb unfolds no further than the limit.
         body = zlib.decompressobj(wbits=47).decompress(body[:BODY_BYTES], BODY_BYTES + 1)
     whole = len(body) <= BODY_BYTES
-    return Answer(response.status_code, response.headers, body[:BODY_BYTES], whole)
+    return Answer(response.status, response.headers, body[:BODY_BYTES], whole)
 
 
-class _Adapter(HTTPAdapter):
-    def __init__(self, attempt: Attempt, context: ssl.SSLContext | None) -> None:
-        self._attempt = attempt
-        self._context = context
-        super().__init__()
-
-    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        place, options = super().build_connection_pool_key_attributes(*args, **kwargs)
-        return place, options | {"ssl_context": self._context}
-
-    def cert_verify(self, *_: object) -> None:
-        """Leave the context as it is: certifi's bundle would be read anew inside the time of the handshake."""
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
-        pool = super().get_connection_with_tls_context(*args, **kwargs)
-        assert isinstance(pool, HTTPConnectionPool)
-        kind = _TlsConnection if pool.scheme == "https" else _Connection
-        # The pool only calls it, to which each attempt needs its own.
-        pool.ConnectionCls = functools.partial(kind, attempt=self._attempt)  # type: ignore[assignment]
-        return pool
+def _pool(url: str, attempt: Attempt, context: ssl.SSLContext | None) -> HTTPConnectionPool:
+    place = parse_url(url)
+    assert place.host is not None
+    pool = (
+        HTTPSConnectionPool(place.host, place.port, ssl_context=context)
+        if place.scheme == "https"
+        else HTTPConnectionPool(place.host, place.port)
+    )
+    kind = _TlsConnection if place.scheme == "https" else _Connection
+    # The pool only calls it, to which each attempt needs its own.
+    pool.ConnectionCls = functools.partial(kind, attempt=attempt)  # type: ignore[assignment]
+    return pool
 
 
 class _Connection(HTTPConnection):
@@ -176,7 +177,7 @@ def _dial(host: str, port: int, attempt: Attempt) -> socket.socket:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """Return what `requests` and urllib3 have wrapped, often three times over."""
+    """Return what urllib3 has wrapped, sometimes twice."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return error

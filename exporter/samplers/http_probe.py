@@ -91,7 +91,7 @@ class HttpProbe(Probe):
         headers = {"User-Agent": f"mlflow-exporter/{__version__}"}
         spec = self.spec
         if token := _credential("token", spec.token, spec.token_file):
-            # A line break would make a header of its own, and `requests` quotes what it refuses.
+            # A line break would make a header of its own, and http.client quotes what it refuses.
             if not (token.isascii() and token.isprintable()):
                 raise ProbeError(Failure.SETTINGS, "the token has characters that no header can carry")
             return headers | {"Authorization": f"Bearer {token}"}

@@ -16,7 +16,7 @@ from exporter.statements.texts import LOOKED_AT, driver, shown
 # Reading texts costs the server the whole file of them, 52 ms at 14 MB: at most a hundredth of its time.
 REST = 100
 # What is asked for at once: 4 MB of texts at most.
-BATCH = 2_000
+BATCH = 500
 
 # A driver is in use whose statements ran so long before the last of any: idle hours change nothing.
 LATELY = 900.0
