@@ -32,12 +32,12 @@ class Counts(NamedTuple):
         return Counts(*map(add, self, other))
 
 
-# Postgres' binary form of an array of rows: five numbers about it and two for each of its two dimensions are
-# 28 bytes; before each element are 4 with its length.
-HEADER = 28
-ELEMENT = "4x{}"
-KEY = Struct(">" + ELEMENT.format("q") * 2)
-ROW = Struct(">" + ELEMENT.format("d") * (1 + len(Counts._fields)))
+# What `statements` gives of each: role and level, queryid; and since when it is counted, then its counts.
+KEY = Struct(">qq")
+ROW = Struct(">qqdqqqqqd")
+# Of Postgres' binary form of a time: microseconds, from 2000 on.
+MICROSECONDS = 1e6
+YEAR_2000 = 946_684_800
 # So many rows are compared at once: of 5,000 statements a scrape finds a few to have moved.
 PART = 64 * ROW.size
 
@@ -64,7 +64,7 @@ class Reading:
             cast(float, one) for one in (info["server_started"], info["reset"], row["read_at"])
         )
         # Without a single statement the aggregates are NULL.
-        identity, counts = (cast(bytes, row[name] or b"")[HEADER:] for name in ("statements", "counts"))
+        identity, counts = (cast(bytes, row[name] or b"") for name in ("statements", "counts"))
         if before is not None and before.identity == identity:
             keys, index = before.keys, before.index
         else:
@@ -80,8 +80,9 @@ class Reading:
         return {(queryid, bool(role & 1)) for role, queryid in self.index}
 
     def at(self, number: int) -> tuple[float, ...]:
-        """Return since when a statement is counted, 0 before Postgres 17, and then its counts."""
-        return ROW.unpack_from(self.counts, number * ROW.size)
+        """Return since when a statement is counted, long ago before Postgres 17, and then its counts."""
+        since, *counts = ROW.unpack_from(self.counts, number * ROW.size)
+        return (since / MICROSECONDS + YEAR_2000, *counts)
 
 
 def deltas(before: Reading | None, now: Reading) -> Iterator[tuple[Shape, Counts]]:

@@ -15,7 +15,7 @@ from exporter.statements.texts import LOOKED_AT, driver, shown
 
 # Reading texts costs the server the whole file of them, 52 ms at 14 MB: at most a hundredth of its time.
 REST = 100
-# What is asked for at once: 4 MB of texts at most.
+# What is asked for at once, 1 MB of texts at most: 2,000 left the process 8 MiB larger, for good.
 BATCH = 500
 
 # A driver is in use whose statements ran so long before the last of any: idle hours change nothing.
@@ -85,7 +85,7 @@ class Totals:
                 self._count(shape, self._known[shape], counts)
 
     def read_texts(self, session: Answers) -> None:
-        """Read the texts of pending statements, all together, when the server has rested from the last time.
+        """Read the texts of pending statements, many together, when the server has rested from the last time.
 
         Raises what the last reading raised until one succeeds: without texts the counters would stand still
         while the database is busy.
@@ -94,7 +94,8 @@ class Totals:
         if not self._pending:
             self._failure = None
         elif started >= self._rested:
-            batch = list(self._pending)[:BATCH]
+            # Those first that have counts to show. sorted() keeps the order of the others.
+            batch = sorted(self._pending, key=lambda shape: not self._pending[shape].calls)[:BATCH]
             try:
                 rows = session.ask("statement_texts", sorted({queryid for queryid, _ in batch}))
                 self._failure = None

@@ -28,17 +28,22 @@ Costs = tuple[float, float, float, float, float]
 """blocks hit, blocks read, temp blocks, WAL bytes, I/O milliseconds"""
 Entry = tuple[int, int | None, bool, int, float, int] | tuple[int, int | None, bool, int, float, int, Costs]
 """userid, queryid, toplevel, calls, milliseconds, rows, and costs where they matter"""
+YEAR_2000 = 946_684_800
 POINTS = ("log_metrics", "metrics")
 NO_COSTS: Costs = (0.0, 0.0, 0.0, 0.0, 0.0)
 CALLS = "mlflow_db_statement_write_calls_total"
 
 
-def binary(code: str, rows: Sequence[Sequence[float]]) -> bytes | None:
-    """Return an array of rows as Postgres sends it; of no row there is none."""
-    if not rows:
-        return None
-    head = struct.pack(">7i", 2, 0, {"q": 20, "d": 701}[code], len(rows), 1, len(rows[0]), 1)
-    return head + b"".join(struct.pack(f">i{code}", 8, value) for row in rows for value in row)
+def binary(form: str, rows: Sequence[Sequence[float]]) -> bytes | None:
+    """Return rows as `statements` puts them together; of no row there is none."""
+    packed = [
+        struct.pack(
+            f">{form}",
+            *(int(value) if code == "q" else value for code, value in zip(form, row, strict=True)),
+        )
+        for row in rows
+    ]
+    return b"".join(packed) or None
 
 
 class Server:
@@ -73,14 +78,15 @@ class Server:
         self.read_at += 1.0
         identity = [(role * 2 + level, queryid or 0) for role, queryid, level, *_ in self.entries]
         counts = [
-            (self.since, *entry[3:6], *(entry[6] if len(entry) > 6 else NO_COSTS)) for entry in self.entries
+            ((self.since - YEAR_2000) * 1e6, *entry[3:6], *(entry[6] if len(entry) > 6 else NO_COSTS))
+            for entry in self.entries
         ]
         return [
             {
                 "mlflow_db_statements_tracked": len(self.entries),
                 "read_at": self.read_at,
-                "statements": binary("q", identity),
-                "counts": binary("d", counts),
+                "statements": binary("qq", identity),
+                "counts": binary("qqdqqqqqd", counts),
             }
         ]
 
@@ -255,13 +261,29 @@ def test_texts_are_not_read_again_before_a_hundred_times_their_cost_has_passed(
     assert server.asked == [[1], [2]]
 
 
-def test_no_more_than_two_thousand_texts_are_asked_for_at_once(server: Server, scrape: Scraper) -> None:
-    server.texts = dict.fromkeys(range(1, 2_501), INSERT)
+def test_no_more_than_five_hundred_texts_are_asked_for_at_once(server: Server, scrape: Scraper) -> None:
+    server.texts = dict.fromkeys(range(1, 701), INSERT)
     entries: list[Entry] = [(10, queryid, True, 1, 0.0, 1) for queryid in server.texts]
     scrape()
     first = scrape(*entries)
-    assert (first[CALLS, *POINTS], first["mlflow_db_statements_pending",]) == (2_000, 500)
-    assert scrape(*entries)[CALLS, *POINTS] == 2_500
+    assert (first[CALLS, *POINTS], first["mlflow_db_statements_pending",]) == (500, 200)
+    assert scrape(*entries)[CALLS, *POINTS] == 700
+
+
+def test_texts_of_statements_that_ran_are_read_before_those_of_others(
+    server: Server, scrape: Scraper
+) -> None:
+    server.texts = dict.fromkeys(range(1, 1_201), INSERT)
+    entries: list[Entry] = [(10, queryid, True, 1, 0.0, 1) for queryid in server.texts]
+    server.asking = server.slow(0.01)
+    scrape(*entries)
+    waiting = server.texts.keys() - set(server.asked[0])
+    ran = set(sorted(waiting)[::2])
+    entries = [(10, queryid, True, 1 + 3 * (queryid in ran), 0.0, 1) for queryid in server.texts]
+    scrape(*entries)
+    server.now += 10
+    assert scrape(*entries)[CALLS, *POINTS] == 3 * len(ran)
+    assert ran <= set(server.asked[1])
 
 
 def test_what_is_pushed_out_before_its_text_is_read_counts_as_other(server: Server, scrape: Scraper) -> None:
