@@ -11,7 +11,7 @@ from exporter.sql import Answers
 from exporter.statements import KNOWN, Statement, classify
 from exporter.statements.counts import Counts, Reading, Shape, deltas
 from exporter.statements.sticky import SlowStatements
-from exporter.statements.texts import LOOKED_AT, driver, shown
+from exporter.statements.texts import driver, shown
 
 # Reading texts costs the server the whole file of them, 52 ms at 14 MB: at most a hundredth of its time.
 REST = 100
@@ -23,7 +23,7 @@ LATELY = 900.0
 
 
 class Known(NamedTuple):
-    """What a statement's text told; of the text only what it takes to show its start."""
+    """What a statement's text told; `text` is the part of it that may be shown, if any is."""
 
     statement: Statement
     driver: str
@@ -130,7 +130,7 @@ class Totals:
         known = GONE
         if text is not None:
             statement = classify(text, shape[1])
-            known = Known(statement, driver(text, statement), text[:LOOKED_AT] if self._texts else "")
+            known = Known(statement, driver(text, statement), shown(text) if self._texts else "")
             self._known[shape] = known
         self.sees_mlflow = self.sees_mlflow or bool(known.statement.table)
         self._count(shape, known, self._pending.pop(shape))
@@ -148,4 +148,4 @@ class Totals:
 
     def _describe(self, queryid: int) -> tuple[Statement, str]:
         known = self._known[queryid, True]
-        return known.statement, shown(known.text)
+        return known.statement, known.text
