@@ -140,7 +140,8 @@ class Trial:
 
     def _holding(self) -> Holding:
         process = psutil.Process(self.exporter.pid)
-        sessions = sum(int(server.execute(SESSIONS)[0][0]) for server in self.databases)
+        running = [server for server in self.databases if server.running()]
+        sessions = sum(int(server.execute(SESSIONS)[0][0]) for server in running)
         with process.oneshot():
             return Holding(process.num_threads(), process.num_fds(), sessions, int(process.memory_info().rss))
 

@@ -16,7 +16,14 @@ PAGE = ROOT / "tests/FAULTS.md"
 
 # The one list: by area, in the order of the page.
 FAULTS: Mapping[str, tuple[str, ...]] = {
-    "Postgres": ("killed (SIGKILL)",),
+    "Postgres": (
+        "killed (SIGKILL)",
+        "stopped (SIGSTOP)",
+        "restarted between two scrapes",
+        "starting up",
+        "failed over to the second host of the DSN",
+        "out of slots, our sessions lost",
+    ),
     "Network": (),
     "Tracking server": (),
     "Host and process": (),
