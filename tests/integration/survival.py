@@ -182,6 +182,13 @@ def watching(dsn: str, *args: str, **env: str) -> Exporter:
     return Exporter(("--server.port", "1", *probes, *args), {"MLFLOW_EXPORTER_DATABASE_DSN": dsn, **env})
 
 
+def disconnect(server: Postgres) -> None:
+    """End the exporter's sessions, as an administrator would."""
+    server.execute(
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'mlflow-exporter'"
+    )
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(rows := kept()), encoding="utf-8")
     sys.exit("; ".join(f"{row.fault}: {row.verdict}" for row in rows.values() if row.verdict != "ok"))
