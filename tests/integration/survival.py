@@ -90,7 +90,7 @@ class Trial:
             if (held := len(taken) >= scrapes and until(seen)) or time.monotonic() > deadline:
                 break
             time.sleep(every)
-        self.row.tell(seen.down, len(seen.failing), len(self.before.working), seen.reasons)
+        self.row.tell(*seen.worst, len(self.before.working), seen.reasons)
         assert held, f"not seen: {self.row}"
         return seen
 

@@ -23,6 +23,7 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
         "starting up",
         "failed over to the second host of the DSN",
         "out of slots, our sessions lost",
+        "queries cancelled on a standby for recovery",
         "sessions ended by pg_terminate_backend",
         "password changed",
         "connection limit of the role reached",
@@ -95,7 +96,7 @@ class Row:
     ) -> None:
         """Put into words what the scrapes said; called again, what they said since."""
         parts = [f"{name} 0" for name in sorted(down)]
-        parts += [f"{failing} of {working} collectors and probes failed" if failing else "all as before"]
+        parts += [f"without {failing} of {working} collectors and probes" if failing else "all as before"]
         self.answer = ", ".join(parts)
         by: dict[str, list[str]] = {}
         for name, whys in sorted(reasons.items()):

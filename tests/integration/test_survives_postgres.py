@@ -134,3 +134,29 @@ def test_a_full_server_is_named_and_read_as_soon_as_a_slot_is_free(survives: Sur
             assert seen.of("connections") == {"unreachable"}
             assert "raise max_connections" in exporter.log()
         trial.recovered()
+
+
+@pytest.mark.survives("Postgres", "queries cancelled on a standby for recovery")
+def test_what_recovery_cancels_is_busy_and_the_rest_is_read(survives: Survives, own: Postgres) -> None:
+    ended = threading.Event()
+
+    def lock_catalog() -> None:
+        with own.connect("postgres", "mlflow") as session:
+            while not ended.wait(0.005):
+                with session.transaction():
+                    session.execute("LOCK TABLE pg_class IN ACCESS EXCLUSIVE MODE")
+
+    with (
+        Standby(own) as replica,
+        watching(replica.dsn("exporter", "mlflow")) as exporter,
+        survives(exporter, [own, replica]) as trial,
+    ):
+        locking = threading.Thread(target=lock_catalog)
+        locking.start()
+        try:
+            seen = trial.during(until=lambda _: "due to conflict with recovery" in exporter.log(), every=0.0)
+            assert {why for whys in seen.reasons.values() for why in whys} == {"busy"}
+        finally:
+            ended.set()
+            locking.join()
+        trial.recovered()
