@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
+from exporter.logs import printable
 from exporter.metric import Metric, Sample
 
 S = TypeVar("S")
+LONGEST_DETAIL = 1_000
 
 
 class Reason(StrEnum):
@@ -26,11 +28,13 @@ class Reason(StrEnum):
 class SourceError(Exception):
     """Say why nothing could be read.
 
-    `detail` is for the log and the status page and holds no secret; `remedy` is the exact statement, setting
-    or command that mends it, or empty where nothing of that kind would.
+    `detail` is for the log and the status page and holds no secret; what a server said in it becomes one line that can
+    be printed. `remedy` is the exact statement, setting or command that mends it, or empty where nothing of that kind
+    would.
     """
 
     def __init__(self, reason: Reason, detail: str, remedy: str = "") -> None:
+        detail = printable(detail, LONGEST_DETAIL)
         super().__init__(detail)
         self.reason = reason
         self.detail = detail

@@ -20,6 +20,8 @@ __all__ = ["Backend", "Discovery", "Found", "ServerProcess", "Sighting", "backen
 
 # While there is no server to keep an eye on, all processes are walked, and that often at most.
 WALK_SECONDS = 5.0
+# So many servers are named where none can be chosen.
+NAMED = 10
 
 
 @dataclass(slots=True)
@@ -144,10 +146,10 @@ class Discovery:
             wanted = [f"port {self._port}"] if self._port else []
             wanted += [f"user {self._user}"] if self._user else []
             what = f"There is not exactly one tracking server with {' and '.join(wanted)}; there are"
-        names = ", ".join(
-            f"port {one.listener.port} (user {user_name(one.owner)})"
-            for one in sorted(found, key=lambda one: (one.listener.port, one.owner))
-        )
+        places = sorted({(one.listener.port, one.owner) for one in found})
+        names = ", ".join(f"port {port} (user {user_name(owner)})" for port, owner in places[:NAMED])
+        if len(places) > NAMED:
+            names += f" and {len(places) - NAMED} more"
         yield f"{what}: {names}. Set server.port, and server.user where ports are equal, to the one to watch."
 
 

@@ -7,7 +7,8 @@ import re
 
 # A URI with a password, and key=value strings: the messages of libraries are not ours to trust.
 # What a terminal would act on, and what would make one line two: texts may come from other users' processes.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+# The marks turn the direction of writing, so that a text looks like another; a lone surrogate can be written nowhere.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 SECRETS = (
     (re.compile(r"(\w://[^\s/:@]*):\S+@"), r"\1:***@"),
@@ -28,17 +29,22 @@ def redacted(text: str) -> str:
     return text
 
 
-def printable(text: str) -> str:
-    """Return the text as one line without control characters, each of which shows as its escape."""
-    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text.replace("\n", "\\n").replace("\t", " "))
+def printable(text: str, longest: int | None = None) -> str:
+    """Return the text as one line without control characters, each of which shows as its escape; cut at `longest`."""
+    if longest is not None and len(text) > longest:
+        text = text[: longest - 1] + "…"
+    return _escaped(text.replace("\n", "\\n").replace("\t", " "))
+
+
+def _escaped(text: str) -> str:
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class Formatter(logging.Formatter):
-    """Redact the whole line, its traceback included."""
+    """Redact the whole record, its traceback included; only its first line begins at the margin, as a record does."""
 
     def format(self, record: logging.LogRecord) -> str:
-        # Line breaks are ours, between a message and its traceback.
-        return CONTROL.sub(lambda found: repr(found[0])[1:-1], redacted(super().format(record)))
+        return _escaped(redacted(super().format(record))).replace("\n", "\n  ")
 
 
 def set_up(level: str) -> None:

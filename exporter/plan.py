@@ -153,7 +153,7 @@ def _database(settings: Settings, found: Found | None) -> Target | SqliteSpec | 
         return Target.from_dsn(dsn, password, given.password_file, given.password_command)
     if found is None or found.backend is None:
         return UNREADABLE if found else NOT_FOUND
-    database = _of_backend(found.backend)
+    database = _of_backend(found.backend, found.trusted)
     if (
         isinstance(database, Target)
         and found.trusted
@@ -163,10 +163,10 @@ def _database(settings: Settings, found: Found | None) -> Target | SqliteSpec | 
     return database
 
 
-def _of_backend(backend: Backend) -> Target | SqliteSpec | Absence:
+def _of_backend(backend: Backend, trusted: bool) -> Target | SqliteSpec | Absence:
     match backend.dialect:
         case "postgresql":
-            return Target.from_backend(backend)
+            return Target.from_backend(backend, trusted)
         case "sqlite":
             return SqliteSpec(backend.path) if backend.path else NO_FILE
         case dialect:

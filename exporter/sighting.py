@@ -102,7 +102,8 @@ def sight(proc: Path, server: Server, user: str) -> Sighting:
     environ = _environ(server)
     boot = processes.boot_time(proc)
     named = user in (user_name(server.owner), str(server.owner))
-    backend = _backend(proc, server, environ, named)
+    trusted = named or server.owner == os.geteuid()
+    backend = _backend(proc, server, environ, trusted, named)
     front = server.frontend
     parent = server.parent.argv if server.parent else ()
     prefix = (
@@ -116,7 +117,7 @@ def sight(proc: Path, server: Server, user: str) -> Sighting:
         kind=front.kind,
         basic_auth=front.basic_auth,
         backend=backend,
-        trusted=named or server.owner == os.geteuid(),
+        trusted=trusted,
     )
     return Sighting(
         found=found,
@@ -128,7 +129,7 @@ def sight(proc: Path, server: Server, user: str) -> Sighting:
         socket=server.listener.inode if server.readable else None,
         version=version(proc, server),
         elsewhere=_elsewhere(proc, server.head.stat.pid, "net"),
-        problems=tuple(_problems(proc, server, backend, named)),
+        problems=tuple(_problems(proc, server, backend, trusted, named)),
     )
 
 
@@ -171,19 +172,24 @@ def _environ(server: Server) -> Mapping[str, str] | None:
     return environ if environ is not None and (server.head.marked or not server.parent) else None
 
 
-def _backend(proc: Path, server: Server, environ: Mapping[str, str] | None, named: bool) -> Backend | None:
+def _backend(
+    proc: Path, server: Server, environ: Mapping[str, str] | None, trusted: bool, named: bool
+) -> Backend | None:
     uri = (environ or {}).get(BACKEND, "")
     if not uri and server.parent and (named or server.head.environ is not None):
         uri = commands.option(server.parent.argv, "--backend-store-uri")
     if not uri:
         return None
     backend = backend_of(uri, processes.cwd(proc, server.head.stat.pid))
-    if backend.dialect == "sqlite" and _elsewhere(proc, server.head.stat.pid, "mnt"):
-        return replace(backend, path="")  # the same path is another file here
+    if backend.dialect == "sqlite" and (not trusted or _elsewhere(proc, server.head.stat.pid, "mnt")):
+        # Who only poses as a server could name any file that root may read; elsewhere the same path is another file.
+        return replace(backend, path="")
     return with_libpq_environment(backend, environ or {}, user_name(server.owner))
 
 
-def _problems(proc: Path, server: Server, backend: Backend | None, named: bool) -> Iterator[str]:
+def _problems(
+    proc: Path, server: Server, backend: Backend | None, trusted: bool, named: bool
+) -> Iterator[str]:
     owner = user_name(server.owner)
     if not server.readable:
         its, ours, remedy = _unreadable(proc, server)
@@ -200,7 +206,9 @@ def _problems(proc: Path, server: Server, backend: Backend | None, named: bool) 
             )
         elif backend is None:
             yield "Its command line does not name the backend store: set database.dsn."
-    if backend and backend.dialect == "sqlite" and not backend.path:
+    if backend and backend.dialect == "sqlite" and not trusted:
+        yield f"Its SQLite file is not opened, since another user names it: set server.user to {owner} to allow it."
+    elif backend and backend.dialect == "sqlite" and not backend.path:
         yield (
             "Its SQLite file is in memory, in a directory that cannot be read, or in a container's own files: "
             "nothing of it is measured."

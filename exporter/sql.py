@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar, Protocol
 
 from exporter.collector import Collector
+from exporter.logs import printable
 from exporter.metric import Sample
 from exporter.sources.facts import Facts
 from exporter.sources.pipeline import Row
@@ -53,4 +54,5 @@ class SqlCollector(Collector[Answers]):
 
 
 def _label(value: object) -> str:
-    return "" if value is None else str(value)
+    # Names in a database are whatever somebody called them; an exposition is printed to terminals, too.
+    return "" if value is None else printable(str(value))

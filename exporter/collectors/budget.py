@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from exporter.collector import Collector
 from exporter.host import commands, processes
-from exporter.host.servers import BACKEND
+from exporter.host.servers import BACKEND, WANTED
 from exporter.metric import Sample, gauge
 from exporter.sighting import Sighting
 from exporter.sources.host import HostSession
@@ -75,7 +75,9 @@ class Budget(Collector[HostSession]):
         workers, capacity = sighting.workers_configured, sighting.pool_capacity
         if sighting.found is None or backend is None or backend.dialect == "sqlite":
             return
-        environ = processes.environ(session.proc, sighting.head) if sighting.head is not None else None
+        environ = (
+            processes.environ(session.proc, sighting.head, WANTED) if sighting.head is not None else None
+        )
         if environ is None or workers is None or capacity is None:
             return
         assert sighting.head is not None

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGESIZE")
 
-# A process chooses the size of its own command line and environment; the exporter's memory is not its to fill.
+# A process chooses the size of its own command line and environment; the exporter's memory is not its to fill. Of
+# many small words a text becomes twenty times as large.
 LONGEST = 1 << 20
+LONGEST_COMMAND = 1 << 14
+MOST_WORDS = 256
+LONGEST_VALUE = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +95,29 @@ def _children_by_parent(proc: Path, pid: int) -> tuple[int, ...]:
 
 
 def command(proc: Path, pid: int) -> tuple[str, ...]:
-    """Return the command line's arguments; empty where there is none."""
-    return tuple(_words(read(f"{proc}/{pid}/cmdline") or b""))
+    """Return the command line's arguments, the first 256 of 16 kB in all; empty where there is none."""
+    text = read(f"{proc}/{pid}/cmdline", LONGEST_COMMAND) or b""
+    words = text.rstrip(b"\0").split(b"\0", MOST_WORDS)[:MOST_WORDS] if text else []
+    return tuple(word.decode(errors="replace") for word in words)
 
 
-def environ(proc: Path, pid: int) -> dict[str, str] | None:
-    """Return the environment that the process was started with; None where this user may not see it."""
+def environ(proc: Path, pid: int, names: Iterable[str]) -> dict[str, str] | None:
+    """Return these variables of the environment that the process was started with.
+
+    None where this user may not see it. A variable of more than 4 kB counts as not set.
+    """
     text = read(f"{proc}/{pid}/environ")
     if text is None:
         return None
-    return {name: value for name, equals, value in (word.partition("=") for word in _words(text)) if equals}
+    text = b"\0" + text + b"\0"
+    found = {}
+    for name in names:
+        start = text.find(f"\0{name}=".encode())
+        if start >= 0:
+            value = text[start + len(name) + 2 : start + len(name) + 3 + LONGEST_VALUE]
+            if b"\0" in value:
+                found[name] = value[: value.index(b"\0")].decode(errors="replace")
+    return found
 
 
 def owner(proc: Path, pid: int) -> int | None:
@@ -202,10 +219,6 @@ def read(path: Path | str, longest: int = LONGEST) -> bytes | None:
         return None
     finally:
         os.close(file)
-
-
-def _words(text: bytes) -> list[str]:
-    return [word.decode(errors="replace") for word in text.rstrip(b"\0").split(b"\0")] if text else []
 
 
 def _size(path: str) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 
 from exporter.host import commands, processes, sockets
@@ -19,6 +21,24 @@ BOOT_ID = "_MLFLOW_SERVER_BOOT_ID"
 BACKEND = "_MLFLOW_SERVER_FILE_STORE"
 MARKS = frozenset((BOOT_ID, BACKEND, "_MLFLOW_SGI_NAME"))
 AUTH = "_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED"
+
+# What is read of an environment, by all who read one; it may be anybody's, and of any size.
+WANTED = frozenset(
+    (
+        *MARKS, AUTH, "_MLFLOW_STATIC_PREFIX", "_MLFLOW_HUEY_STORAGE_PATH",
+        *(f"MLFLOW_SQLALCHEMYSTORE_{name}" for name in ("POOLCLASS", "POOL_SIZE", "MAX_OVERFLOW")),
+        *("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE"),
+        *("_MLFLOW_SERVER_REGISTRY_STORE", "MLFLOW_ENABLE_WORKSPACES", "GUNICORN_CMD_ARGS"),
+    )
+)  # fmt: skip
+
+# Any user can start processes that look like a server's. More of one user are not looked at, so that nobody can
+# fill our memory, nor hide anybody else's server; and so many tables of other users' network namespaces are read.
+MOST_CANDIDATES = 1_000
+MOST_STRANGERS = 50
+# Nor can the directory of a package that somebody names be as large as it likes.
+MOST_ENTRIES = 10_000
+MOST_FOLDERS = 20
 
 VERSION = re.compile(r"mlflow-([0-9][0-9A-Za-z.+!_]{0,40})\.dist-info")
 
@@ -146,6 +166,8 @@ class _Walk:
         # One reading for all servers of a network namespace; those of other users cannot be told.
         space = processes.namespace(self._proc, pid, "net") or -pid
         if space not in self._listeners:
+            if space < 0 and sum(one < 0 for one in self._listeners) >= MOST_STRANGERS:
+                return None
             tcp = sockets.tables(self._proc, pid)
             self._listeners[space] = tcp.listeners() if tcp else []
         held = processes.sockets(self._proc, pid)
@@ -158,10 +180,14 @@ class _Walk:
 
 
 def _candidates(proc: Path) -> Iterator[Process]:
+    seen: Counter[int | None] = Counter()
     for pid in processes.pids(proc):
         argv = processes.command(proc, pid)
         if commands.may_be_ours(argv) and (stat := processes.stat(proc, pid)):
-            yield Process(stat, argv, processes.environ(proc, pid))
+            owner = processes.owner(proc, pid)
+            seen[owner] += 1
+            if seen[owner] <= MOST_CANDIDATES:
+                yield Process(stat, argv, processes.environ(proc, pid, WANTED))
 
 
 def tree(proc: Path, server: Server, known: Iterable[Stat] = ()) -> dict[int, tuple[Stat, tuple[int, ...]]]:
@@ -209,20 +235,34 @@ def role(proc: Path, server: Server, stat: Stat) -> str:
 def version(proc: Path, server: Server) -> str:
     """Return MLflow's version, as the package installed beside the server says; empty where unreadable."""
     root = f"{proc}/{server.head.stat.pid}/root"
-    for folder in _package_folders(server):
-        # Not by `Path.glob`, which raises at what it may not read.
-        pattern = glob.escape(root) + folder + "/mlflow-*.dist-info"
-        for path in glob.iglob(pattern):  # noqa: PTH207
-            if found := VERSION.fullmatch(path.rpartition("/")[2]):
+    for folder, *patterns in _package_folders(server):
+        for name in _matching(root + folder, *patterns, "mlflow-*.dist-info"):
+            if found := VERSION.fullmatch(name):
                 return found[1]
     return ""
 
 
-def _package_folders(server: Server) -> Iterator[str]:
+def _package_folders(server: Server) -> Iterator[tuple[str, ...]]:
+    """Yield folders in which MLflow may be, with patterns of what lies between."""
     for word in server.head.argv:
         if "/mlflow/server/" in word:  # uvicorn is given a file of the package
-            yield glob.escape(word.partition("/mlflow/server/")[0])
+            yield (word.partition("/mlflow/server/")[0],)
     words = [one.argv[0] for one in (server.head, server.parent) if one and one.argv]
     environments = [word.rpartition("/bin/")[0] for word in words if word.startswith("/")]
     for folder in [*environments, "/usr/local"]:
-        yield glob.escape(folder) + "/lib/python3*/*-packages"
+        yield (f"{folder}/lib", "python3*", "*-packages")
+
+
+def _matching(folder: str, pattern: str, *below: str) -> Iterator[str]:
+    """Yield the names that match the last pattern, in folders that match those before it."""
+    try:
+        with os.scandir(folder) as entries:
+            names = (entry.name for entry in islice(entries, MOST_ENTRIES))
+            found = list(islice((name for name in names if fnmatchcase(name, pattern)), MOST_FOLDERS))
+    except OSError:
+        return
+    for name in found:
+        if below:
+            yield from _matching(f"{folder}/{name}", *below)
+        else:
+            yield name

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from exporter.lane import Lane, Reading
+from exporter.reports.terminal import harmless
 from exporter.running import probe_of
 from exporter.service import Service
 from exporter.settings import Settings
@@ -22,7 +23,8 @@ def check(load: Callable[[], Settings]) -> str:
     """
     service = Service(load)
     try:
-        return "\n".join(_lines(service)) + "\n"
+        # What it quotes may be another user's, or a server's.
+        return "".join(f"{harmless(line)}\n" for line in _lines(service))
     finally:
         service.close()
 

@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 
+from exporter.collector import LONGEST_DETAIL
+from exporter.logs import printable
+
 
 class Failure(StrEnum):
     """Why an attempt failed; the only values of the probes' label `reason`."""
@@ -34,9 +37,13 @@ class Failure(StrEnum):
 
 
 class ProbeError(Exception):
-    """An attempt failed; `detail` and `remedy` are for the log and the status page and hold no secret."""
+    """An attempt failed; `detail` and `remedy` are for the log and the status page and hold no secret.
+
+    What a server said in the detail becomes one line that can be printed.
+    """
 
     def __init__(self, failure: Failure, detail: str, remedy: str = "") -> None:
+        detail = printable(detail, LONGEST_DETAIL)
         super().__init__(detail)
         self.failure = failure
         self.detail = detail

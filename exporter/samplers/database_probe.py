@@ -17,7 +17,9 @@ from exporter.collector import SourceError
 from exporter.samplers.attempt import Attempt, Failure, ProbeError, late
 from exporter.samplers.probes import Probe
 from exporter.sources.conninfo import Target
+from exporter.sources.flood import Flood
 from exporter.sources.names import resolved
+from exporter.sources.pipeline import polled
 from exporter.sources.postgres_errors import connect_error
 
 # In slices, so that an attempt ended by another thread is noticed; libpq changes its socket from address to
@@ -90,24 +92,27 @@ class DatabaseProbe(Probe):
             raise ProbeError(Failure.SETTINGS, error.detail, error.remedy) from None
         attempt.enter("connect")
         try:
-            with _connection(conninfo, attempt) as connection:
-                _ask(connection, attempt)
+            flood = Flood()
+            with _connection(conninfo, attempt, flood) as connection:
+                _ask(connection, attempt, flood)
                 attempt.enter("processing")
-                _ask(connection, attempt)
+                _ask(connection, attempt, flood)
                 latency = attempt.seconds()["processing"]
                 attempt.enter("")
         except OperationalError as error:
             raise _refused(str(error)) from None
+        except SourceError as error:
+            raise ProbeError(Failure.REJECTED, error.detail) from None
         return latency
 
 
 @contextmanager
-def _connection(conninfo: bytes, attempt: Attempt) -> Iterator[PGconn]:
+def _connection(conninfo: bytes, attempt: Attempt, flood: Flood) -> Iterator[PGconn]:
     # A name service that hangs is a timeout in `connect`, which the watchdog counts, while one that knows no such name
     # says so and is `dns`.
     connection = pq.PGconn.connect_start(resolved(conninfo))
     try:
-        while (state := connection.connect_poll()) not in (PollingStatus.OK, PollingStatus.FAILED):
+        while (state := polled(connection, flood)) not in (PollingStatus.OK, PollingStatus.FAILED):
             _wait(connection, select.POLLIN if state == PollingStatus.READING else select.POLLOUT, attempt)
         if state == PollingStatus.FAILED:
             raise _refused(connection.get_error_message())
@@ -117,18 +122,27 @@ def _connection(conninfo: bytes, attempt: Attempt) -> Iterator[PGconn]:
         connection.finish()
 
 
-def _ask(connection: PGconn, attempt: Attempt) -> None:
+def _ask(connection: PGconn, attempt: Attempt, flood: Flood) -> None:
     connection.send_query(b"SELECT 1")
-    while connection.flush():
+    while _flushed(connection, flood):
         _wait(connection, select.POLLIN | select.POLLOUT, attempt)
     while True:
-        while connection.is_busy():
+        with flood:
+            busy = connection.is_busy()
+            result = None if busy else connection.get_result()
+        if busy:
             _wait(connection, select.POLLIN, attempt)
-            connection.consume_input()
-        result = connection.get_result()
-        if result is None:
+            with flood:
+                connection.consume_input()
+        elif result is None:
             return
-        _check(connection, result)
+        else:
+            _check(connection, result)
+
+
+def _flushed(connection: PGconn, flood: Flood) -> int:
+    with flood:
+        return connection.flush()
 
 
 def _check(connection: PGconn, result: PGresult) -> None:

@@ -73,6 +73,7 @@ def fetch(url: str, headers: Mapping[str, str], attempt: Attempt, context: ssl.S
             attempt.left()
             attempt.enter("")
         return _answer(response, body)
+    # A ValueError: http.client takes a chunk of negative length for one to be read.
     except (HTTPError, http.client.HTTPException, OSError, ValueError, zlib.error) as error:
         raise _failure(_innermost(error), attempt.phase) from None
 

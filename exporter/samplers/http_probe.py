@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from exporter import __version__
+from exporter.logs import printable
 from exporter.samplers.attempt import Attempt, Failure, ProbeError
 from exporter.samplers.http_phases import Answer, fetch
 from exporter.samplers.probes import Probe
@@ -169,10 +170,9 @@ def judge(spec: HttpProbeSpec, answer: Answer) -> None:
         case status if 300 <= status < 400:
             # Never followed and never a success: it is a proxy's login, or the server under another address,
             # and in both cases the part of MLflow that was meant has not been reached.
-            to = urlsplit(answer.headers.get("Location", ""))
             raise ProbeError(
                 Failure.HTTP_3XX,
-                f"status {status}, a redirect to {to.scheme or 'the same scheme'}://{to.hostname or 'the same host'}",
+                f"status {status}, a redirect to {_target(answer.headers.get('Location', ''))}",
                 "set server.url to the tracking server itself; where a proxy asks for a login, give a token",
             )
         case 404 if spec.api and b'"RESOURCE_DOES_NOT_EXIST"' in answer.body and _is_object(answer):
@@ -205,12 +205,21 @@ def judge(spec: HttpProbeSpec, answer: Answer) -> None:
             raise ProbeError(Failure.BODY, f"status {status} is none of HTTP's")
 
 
+def _target(location: str) -> str:
+    """Return where a redirect leads, without its path and query, in which there may be somebody's state."""
+    try:
+        to = urlsplit(location)
+        return f"{to.scheme or 'the same scheme'}://{printable(to.hostname or 'the same host', 100)}"
+    except ValueError:
+        return "what is no URL"
+
+
 def _is_object(answer: Answer) -> bool:
     if not answer.whole:  # an experiment with very long tags; its beginning must do
         return answer.body.lstrip().startswith(b"{")
     try:
         return isinstance(json.loads(answer.body), dict)
-    except ValueError:
+    except (ValueError, RecursionError):  # 64 KiB of brackets, say
         return False
 
 

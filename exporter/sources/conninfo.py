@@ -34,7 +34,10 @@ UNLESS_GIVEN: dict[str, str | int] = {"options": ""}
 
 # An address found in another process's environment gets no credential that this user keeps for other servers.
 # The password file is none: libpq warns of one that is a device, and passes over one that cannot be there.
+# Nor is Kerberos spoken there. At a Unix socket the server knows our user from the kernel: where another user names the
+# socket, that must not be enough to be let in, so a password has to be asked for.
 STRANGER = {"passfile": "/dev/null/none", "sslcertmode": "disable", "gssencmode": "disable"}
+ASKED = "scram-sha-256,md5,password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,16 @@ class Target:
         return cls(tuple(sorted(options.items())), password or inline, password_file, command)
 
     @classmethod
-    def from_backend(cls, backend: Backend) -> Target:
+    def from_backend(cls, backend: Backend, trusted: bool = True) -> Target:
+        """Take a server's own; `trusted` says that it is of our own user, or of one that the settings name."""
+        by_socket = not backend.host or backend.host.startswith("/")
         options = {
             "host": backend.host,
             "port": str(backend.port or 5432),
             "dbname": backend.dbname,
             "user": backend.user,
             "sslmode": backend.sslmode,
+            "require_auth": ASKED if by_socket and not trusted else f"{ASKED},none",
         }
         given = {key: value for key, value in options.items() if value}
         return cls(tuple(sorted((given | STRANGER).items())), backend.password)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from psycopg import OperationalError, pq
@@ -18,12 +18,18 @@ from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PollingStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from exporter.collector import Reason, SourceError
+from exporter.sources.flood import Flood, explained
 from exporter.sources.names import resolved
 from exporter.sources.postgres_errors import connect_error, query_error
-
-Row = Mapping[str, object]
+from exporter.sources.values import Row, rows
 
 BINARY = 1
+
+__all__ = ["Limits", "Link", "Row", "Ticket", "connect", "polled"]
+
+LATE_SECONDS = 0.1
+# What comes without a pause and is no end yet is not read for longer.
+LONGEST_SECONDS = 120.0
 
 # Between the statements of one text.
 NEXT = b"\n;\n"
@@ -73,6 +79,7 @@ class Link:
 
     pgconn: PGconn
     heard: float = field(default_factory=time.monotonic)
+    _flood: Flood = field(default_factory=Flood)
     _under_way: deque[Ticket] = field(default_factory=deque)
     _broken: SourceError | None = None
 
@@ -87,17 +94,22 @@ class Link:
         parameters and the last gives the rows.
         """
         ticket = Ticket(name, time.monotonic())
+        if not self._under_way:
+            self._flood.ebb()
         values, types, formats = _dumped(params)
         first, *others = sql.split(NEXT)
         try:
-            self.pgconn.send_query_params(LIMITS, limits.params(), result_format=BINARY)
-            self.pgconn.send_query_params(first, values, types, formats, BINARY)
-            for other in others:
-                self.pgconn.send_query_params(other, None, result_format=BINARY)
-            self.pgconn.pipeline_sync()
-            self.pgconn.flush()
+            with self._flood:  # to send is also to take in, where the server does not read
+                self.pgconn.send_query_params(LIMITS, limits.params(), result_format=BINARY)
+                self.pgconn.send_query_params(first, values, types, formats, BINARY)
+                for other in others:
+                    self.pgconn.send_query_params(other, None, result_format=BINARY)
+                self.pgconn.pipeline_sync()
+                self.pgconn.flush()
         except OperationalError as error:
             raise self._lost(error) from None
+        except SourceError as error:
+            raise self._broken_by(error) from None
         self._under_way.append(ticket)
         return ticket
 
@@ -108,19 +120,25 @@ class Link:
                 raise SourceError(Reason.TIMEOUT, f"{ticket.name}: no answer before the deadline")
         if ticket.error is not None:
             raise ticket.error
-        assert ticket.result is not None
-        return _rows(ticket.result)
+        if ticket.result is None:
+            raise SourceError(Reason.BAD_ANSWER, f"{ticket.name}: an end without an answer")
+        return rows(ticket.result, ticket.name)
 
     def settle(self, silence: float) -> bool:
         """Read the answers still under way; False where none has come for `silence` seconds and some are due.
 
-        It stays open then: a connection given up is a connection that a full server would not give back.
+        It stays open then: a connection given up is a connection that a full server would not give back. One that is
+        never silent and never at its end is closed.
         """
+        until = time.monotonic() + LONGEST_SECONDS
         while self._under_way:
             try:
                 # Heard of last may be long ago: the scrape before.
-                if not self._pump(max(self.heard, self._under_way[0].sent) + silence):
-                    return False
+                silent_at = max(self.heard, self._under_way[0].sent) + silence
+                if not self._pump(min(silent_at, until)):
+                    if silent_at < until:
+                        return False
+                    self.close()
             except SourceError:
                 break
         return True
@@ -132,15 +150,20 @@ class Link:
     def _pump(self, deadline: float) -> bool:
         """Take in what has arrived, after waiting for the socket until the deadline; False when that passed."""
         try:
-            wants_write = self.pgconn.flush() == 1
+            with self._flood:
+                wants_write = self.pgconn.flush() == 1
             if not _ready(self.pgconn.socket, deadline, wants_write):
                 return False
-            self.pgconn.consume_input()
-            self.heard = time.monotonic()
-            while self._under_way and not self.pgconn.is_busy():
-                self._take(self.pgconn.get_result())
+            with self._flood:
+                self.pgconn.consume_input()
+                self.heard = time.monotonic()
+                # Of a connection that libpq has given up it would have the same nothing for ever.
+                while self._under_way and self.open and not self.pgconn.is_busy():
+                    self._take(self.pgconn.get_result())
         except OperationalError as error:
             raise self._lost(error) from None
+        except SourceError as error:
+            raise self._broken_by(error) from None
         if not self.open:
             raise self._lost(None)
         return True
@@ -159,21 +182,27 @@ class Link:
                 ticket.arrived = self.heard
             case ExecStatus.PIPELINE_ABORTED:
                 pass  # what comes after the statement of a segment that has said why
+            case ExecStatus.COPY_IN | ExecStatus.COPY_OUT | ExecStatus.COPY_BOTH:
+                # libpq would give it again and again.
+                raise SourceError(Reason.BAD_ANSWER, f"{ticket.name}: the server begins to copy, unasked")
             case _:
-                ticket.error = query_error(
-                    ticket.name,
-                    (result.error_field(DiagnosticField.SQLSTATE) or b"").decode(),
-                    (result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace"),
-                )
+                state = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode(errors="replace")
+                said = (result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
+                # libpq's own errors have neither.
+                ticket.error = query_error(ticket.name, state, said or explained(result.get_error_message()))
 
     def _lost(self, raised: OperationalError | None) -> SourceError:
         """Close, and say why in the server's words where it had some ("terminating connection due to ...")."""
         if self._broken is None:
             said = next((ticket.error for ticket in self._under_way if ticket.error), None)
             why = " ".join((self.pgconn.get_error_message() or str(raised)).split())
-            self._broken = said or SourceError(Reason.UNREACHABLE, f"connection lost: {why}")
-            self.close()
+            return self._broken_by(said or SourceError(Reason.UNREACHABLE, f"connection lost: {why}"))
         return self._broken
+
+    def _broken_by(self, error: SourceError) -> SourceError:
+        self._broken = error
+        self.close()
+        return error
 
 
 def connect(conninfo: bytes, deadline: float) -> Link:
@@ -181,9 +210,10 @@ def connect(conninfo: bytes, deadline: float) -> Link:
 
     Names are resolved in a blocking call, so only a thread that may hang should come here.
     """
+    flood = Flood()
     try:
         pgconn = pq.PGconn.connect_start(resolved(conninfo))
-        while (state := pgconn.connect_poll()) not in (PollingStatus.OK, PollingStatus.FAILED):
+        while (state := polled(pgconn, flood)) not in (PollingStatus.OK, PollingStatus.FAILED):
             if not _ready(
                 pgconn.socket, deadline, state == PollingStatus.WRITING, state == PollingStatus.READING
             ):
@@ -200,10 +230,20 @@ def connect(conninfo: bytes, deadline: float) -> Link:
     return Link(pgconn)
 
 
+def polled(pgconn: PGconn, flood: Flood) -> int:
+    """Take the next step of a connect."""
+    with flood:
+        return pgconn.connect_poll()
+
+
 def _ready(socket: int, deadline: float, write: bool, read: bool = True) -> bool:
+    """Wait for the socket until the deadline; what is there by then may still be read, soon."""
+    left = deadline - time.monotonic()
+    if left < -LATE_SECONDS:  # a server that sends without a pause is always ready
+        return False
     poller = select.poll()
     poller.register(socket, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-    return bool(poller.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    return bool(poller.poll(max(0.0, left) * 1000))
 
 
 def _dumped(params: Sequence[object]) -> tuple[Sequence[bytes | None], Sequence[int], Sequence[int]]:
@@ -214,10 +254,3 @@ def _dumped(params: Sequence[object]) -> tuple[Sequence[bytes | None], Sequence[
         transformer.types or (),
         [int(form) for form in transformer.formats or ()],
     )
-
-
-def _rows(result: PGresult) -> list[Row]:
-    names = [(result.fname(i) or b"").decode() for i in range(result.nfields)]
-    transformer = Transformer()
-    transformer.set_pgresult(result)
-    return transformer.load_rows(0, result.ntuples, lambda values: dict(zip(names, values, strict=True)))

@@ -33,9 +33,8 @@ def query_error(query: str, sqlstate: str, message: str) -> SourceError:
     """Translate the error of one query of ours; the messages of our own statements hold no user's data."""
     matches = [prefix for prefix in REASONS if sqlstate.startswith(prefix)]
     reason = REASONS[max(matches, key=len)] if matches else Reason.BAD_ANSWER
-    return SourceError(
-        reason, f"{query}: {message} (SQLSTATE {sqlstate})", _remedy(query, reason, sqlstate, message)
-    )
+    state = f" (SQLSTATE {sqlstate})" if sqlstate else ""
+    return SourceError(reason, f"{query}: {message}{state}", _remedy(query, reason, sqlstate, message))
 
 
 def _remedy(query: str, reason: Reason, sqlstate: str, message: str) -> str:
@@ -48,7 +47,8 @@ def _remedy(query: str, reason: Reason, sqlstate: str, message: str) -> str:
     if reason is Reason.PERMISSION and query.startswith(("store", "schema", "writers")):
         return STORE  # whole, or the next one of these tables would be refused five minutes later
     if reason is Reason.PERMISSION:
-        table = re.search(r"(?:table|relation) (\S+)", message)
+        # A name that is one word, or it is no statement to be copied.
+        table = re.search(r"(?:table|relation) (\w+)\Z", message)
         return f"GRANT SELECT ON {table[1]} TO {{role}};" if table else MONITOR
     return ""
 

@@ -68,7 +68,9 @@ class SqliteSource:
             # mode=ro: a missing file is not created, and no journal is rolled back by us.
             uri = f"file:{quote(str(self._path))}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True, timeout=patience)) as connection:
-                connection.execute("select count(*) from sqlite_master").fetchone()
+                # A number in the file's header, read under the lock; a SELECT would take in all of the schema first,
+                # and that may be of any size.
+                connection.execute("pragma schema_version").fetchone()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 return time.monotonic() - started, True

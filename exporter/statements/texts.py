@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from exporter.logs import printable
 from exporter.statements import Statement
 
 # A text is taken apart no further than the first, and shown no further than the second.
@@ -28,6 +29,9 @@ TOKENS = re.compile(
     re.IGNORECASE,
 )
 
+# What is set may be a word without quotes, or one in double quotes, and still a secret of the application.
+SET = re.compile(r"^(\s*SET\s+(?:SESSION\s+|LOCAL\s+)?[\w.]+)\s*(?:=|\bTO\b).*", re.IGNORECASE | re.DOTALL)
+
 
 def driver(text: str, statement: Statement) -> str:
     """Return `psycopg3` or `psycopg2` where a statement's text shows it, else the empty string."""
@@ -40,10 +44,10 @@ def driver(text: str, statement: Statement) -> str:
 
 def shown(text: str) -> str:
     """Return the start of a statement's text in one line, without any literal or comment; `?` is for a literal."""
-    text = text[:LOOKED_AT]
+    text = SET.sub(r"\1 = ?", text[:LOOKED_AT])
     end = next((token.start() for token in TOKENS.finditer(text) if token["end"]), len(text))
     bare = TOKENS.sub(
         lambda token: "?" if token["literal"] else " " if token["comment"] else token[0], text[:end]
     )
-    line = " ".join(bare.split())
+    line = printable(" ".join(bare.split()))
     return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"

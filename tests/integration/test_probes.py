@@ -326,6 +326,56 @@ def test_an_endless_body_is_read_up_to_the_limit_and_left(head: bytes) -> None:
         assert succeeded(asked(server.url()))
 
 
+# Each of them ended the reading as a bug of the exporter, or took seconds of CPU.
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b"HTTP/1.1 302 Found\r\nLocation: http://[x\r\nContent-Length: 0\r\n\r\n", Failure.HTTP_3XX),
+        (b"HTTP/1.1 302 Found\r\nLocation: //" + b"a" * 60_000 + b"\r\n\r\n", Failure.HTTP_3XX),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + b"[" * 60_000, Failure.BODY),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + b'{"a":' * 12_000, Failure.BODY),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n", Failure.BODY),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;" + b"x" * 70_000, Failure.BODY),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n[]", Failure.BODY),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}", Failure.BODY),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n{}", Failure.BODY),
+        (
+            b"HTTP/1.1 200 OK\r\n" + (b"Set-Cookie: " + b"a=b; " * 12_000 + b"\r\n") * 90 + b"\r\n[]",
+            Failure.BODY,
+        ),
+    ],
+    ids=lambda sent: sent[17:40].decode() if isinstance(sent, bytes) else "",
+)
+def test_an_answer_that_means_harm_has_a_reason_at_once(sent: bytes, expected: Failure) -> None:
+    with Listener(sends(sent)) as server:
+        probe = asked(server.url(), api=True)
+    assert failed(probe) is expected
+    assert probe.error is not None
+    assert len(str(probe.error)) < 300
+    assert sum(values(probe, "phase_seconds_total").values()) < 1
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"])
+def test_an_answer_without_an_end_is_a_timeout_at_the_deadline(head: bytes) -> None:
+    def handler(connection: socket.socket) -> None:
+        connection.settimeout(SHORT)
+        endless(head, (b"X: y\r\n" if head else b"HTTP/1.1 100 Continue\r\n\r\n") * 1_000)(connection)
+
+    with Listener(handler) as server:
+        assert failed(asked(server.url(), SHORT)) is Failure.TIMEOUT
+
+
+def test_a_redirect_leads_nowhere_whatever_it_names() -> None:
+    with Listener(sends(OK)) as other:
+        places = ["file:///etc/passwd", "http://169.254.169.254/latest/meta-data/", other.url()]
+        for place in places:
+            head = f"HTTP/1.1 307 Go\r\nLocation: {place}\r\nRefresh: 0; url={place}\r\nContent-Length: 0\r\n\r\n"
+            with Listener(sends(head.encode())) as server:
+                assert failed(asked(server.url(), api=True)) is Failure.HTTP_3XX
+                assert len(server.requests) == 1
+        assert other.requests == []
+
+
 def test_a_gzip_bomb_does_not_unfold() -> None:
     bomb = gzip.compress(b"{" + b" " * 50_000_000)
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n".encode()

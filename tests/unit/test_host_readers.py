@@ -51,7 +51,7 @@ def test_process_that_is_gone_gives_nothing(tmp_path: Path) -> None:
     assert processes.stat(tmp_path, 7) is None
     assert processes.children(tmp_path, 7) == ()
     assert processes.command(tmp_path, 7) == ()
-    assert processes.environ(tmp_path, 7) is None
+    assert processes.environ(tmp_path, 7, ("HOME",)) is None
     assert processes.sockets(tmp_path, 7) is None
     assert processes.open_fds(tmp_path, 7) is None
     assert processes.max_fds(tmp_path, 7) is None
