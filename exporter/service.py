@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from exporter.collector import SourceError
 from exporter.discovery import Discovery, Found, Sighting
-from exporter.logs import printable
+from exporter.logs import harmless
 from exporter.metric import Sample, gauge
 from exporter.plan import Plan, may_be_out_of_reach, plan, withholds_login
 from exporter.running import Running
@@ -198,4 +198,4 @@ def describe(found: Found) -> str:
         port = f":{backend.port}" if backend.port else ""
         store = f"{backend.dialect} {backend.user}@{backend.host}{port}/{backend.dbname}"
     host = f"[{found.host}]" if ":" in found.host else found.host
-    return printable(f"{found.kind} on {found.scheme}://{host}:{found.port}{found.static_prefix}, {store}")
+    return harmless(f"{found.kind} on {found.scheme}://{host}:{found.port}{found.static_prefix}, {store}")

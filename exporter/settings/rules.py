@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -79,11 +80,11 @@ def _slow_probes(given: Mapping[str, Given], defaults: Mapping[str, object]) -> 
 def _unknown_collectors(given: Mapping[str, Given], known: Collection[str] | None) -> Iterator[str]:
     where, names = given.get("collectors", Given("", ()))
     assert isinstance(names, tuple | None)
-    for index, name in enumerate(names or ()):
+    for name, times in Counter(names).items():
         if known is not None and name not in known:
             yield fault(where, repr(name), ", ".join(sorted(known)), did_you_mean(near(name, known)))
-        elif name in (names or ())[:index]:
-            yield fault(where, f"{name!r} twice", "each collector once")
+        elif times > 1:
+            yield fault(where, f"{name!r} {times} times", "each collector once")
 
 
 def _unreadable(where: str, path: Path) -> Iterator[str]:
