@@ -36,16 +36,19 @@ UNLESS_GIVEN: dict[str, str | int] = {"options": ""}
 # The password file is none: libpq warns of one that is a device, and passes over one that cannot be there.
 STRANGER = {"passfile": "/dev/null/none", "sslcertmode": "disable", "gssencmode": "disable"}
 
+# A URI whose password was not encoded: libpq takes what follows its @ / or ? for something that may be shown.
+MISREAD = re.compile(r"\w+://(?:[^/?]*@[^/?]*@|[^/?]*[/?].*@)", re.DOTALL)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """A database to watch, equal as long as a kept connection to it still serves.
 
-    `options` are libpq's own, without secrets; the password comes from `password`, `password_file` or
-    `password_command`, in that order, and the last two are read at each connect.
+    `options` are libpq's own, of which some are secrets as well (`sslpassword`); the password comes from `password`,
+    `password_file` or `password_command`, in that order, and the last two are read at each connect.
     """
 
-    options: tuple[tuple[str, str], ...]
+    options: tuple[tuple[str, str], ...] = field(repr=False)
     password: Secret = field(default=Secret(""))
     password_file: str = ""
     password_command: tuple[str, ...] = ()
@@ -59,7 +62,7 @@ class Target:
             options = {key: str(value) for key, value in conninfo_to_dict(text).items() if value is not None}
         except ProgrammingError:
             options = {}
-        if not _sound(options):
+        if MISREAD.match(text) or not _sound(options):
             raise SourceError(
                 Reason.BAD_ANSWER,
                 "database.dsn is not a libpq connection string",
