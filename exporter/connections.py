@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 SOCKET_SECONDS = 5.0
 CONNECTION_SECONDS = 30.0
 THREADS = 64
-# How long a client may keep us waiting while another one wants its place, and how long that one then waits for it.
-PATIENCE_SECONDS = 1.0
-ROOM_SECONDS = 0.2
+# How long a client may keep us waiting while another one wants its place, and how long that one waits for a place.
+PATIENCE_SECONDS = 0.25
+ROOM_SECONDS, TURN_SECONDS = 1.0, 0.02
 # What is read of a client that has its answer, so that it gets it.
 LINGER_SECONDS = 0.5
 LINGER_CHUNKS, CHUNK = 16, 65536
@@ -58,8 +58,8 @@ class Visit:
 class Server(TCPServer):
     """Serve at most THREADS connections at once.
 
-    One more takes the place of the one that has kept us waiting longest; where none has, it is refused with 503
-    rather than queued unseen.
+    One more takes the place of the one that has kept us waiting longest; where we are at work for all of them, it is
+    refused with 503 rather than queued unseen.
     """
 
     allow_reuse_address = True
@@ -139,16 +139,18 @@ class Server(TCPServer):
         return True
 
     def _has_room(self) -> bool:
-        if self._free.acquire(blocking=False):
-            return True
-        patience = time.monotonic() - PATIENCE_SECONDS
-        with self._lock:
-            waiting = [(since, visit) for visit in self._visits if (since := visit.waiting) is not None]
-        since, visit = min(waiting, key=lambda one: one[0], default=(patience, None))
-        if visit is None or since >= patience:
-            return False
-        visit.end()
-        return self._free.acquire(timeout=ROOM_SECONDS)
+        """Take a place, if need be from the client that has kept us waiting longest."""
+        deadline = time.monotonic() + ROOM_SECONDS
+        while not self._free.acquire(timeout=TURN_SECONDS):
+            with self._lock:
+                waiting = [(since, visit) for visit in self._visits if (since := visit.waiting) is not None]
+            now = time.monotonic()
+            if not waiting or now > deadline:
+                return False
+            since, visit = min(waiting, key=lambda one: one[0])
+            if now - since > PATIENCE_SECONDS:
+                visit.end()
+        return True
 
     def _refuse(self, request: socket.socket) -> None:
         if self._app.access.gate.tls is None:
