@@ -141,7 +141,8 @@ class Server(TCPServer):
     def _has_room(self) -> bool:
         """Take a place, if need be from the client that has kept us waiting longest."""
         deadline = time.monotonic() + ROOM_SECONDS
-        while not self._free.acquire(timeout=TURN_SECONDS):
+        free = self._free.acquire(blocking=False)
+        while not free:
             with self._lock:
                 waiting = [(since, visit) for visit in self._visits if (since := visit.waiting) is not None]
             now = time.monotonic()
@@ -150,6 +151,7 @@ class Server(TCPServer):
             since, visit = min(waiting, key=lambda one: one[0])
             if now - since > PATIENCE_SECONDS:
                 visit.end()
+            free = self._free.acquire(timeout=TURN_SECONDS)
         return True
 
     def _refuse(self, request: socket.socket) -> None:

@@ -27,11 +27,17 @@ class Head:
         self._left = HEAD_BYTES
 
     def readline(self, limit: int = -1) -> bytes:
-        """Return the next line; raises LineTooLong, for which the handler has an answer. The limit is our own."""
+        """Return the next line; the limit is our own.
+
+        Raises LineTooLong, for which the handler has an answer, and ConnectionError where the client left before the
+        end: to the parser that would be the end of the headers, and a request like any other.
+        """
         line = self._file.readline(self._left + 1)
         self._left -= len(line)
         if self._left < 0:
             raise LineTooLong("request")
+        if not line.endswith(b"\n"):
+            raise ConnectionAbortedError("the client left before its request was whole")
         return line
 
     def close(self) -> None:
@@ -59,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         except LineTooLong:
             self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
             return
-        if not self.raw_requestline or not self.parse_request():
+        if not self.parse_request():
             return
         request = Request(self.command, self.path.partition("?")[0], self.headers, self.client_address[0])
         try:

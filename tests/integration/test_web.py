@@ -45,6 +45,7 @@ def answers(address: str, request: bytes) -> bytes:
     """Send bytes, and return all that comes until the connection ends."""
     with connection(address) as client:
         client.sendall(request)
+        client.shutdown(socket.SHUT_WR)
         received = b""
         while data := client.recv(65536):
             received += data
@@ -134,6 +135,8 @@ LONG = b"x" * HEAD_BYTES
     ("request_text", "status"),
     [
         (b"\r\n", b""),
+        (b"GET /-/healthy HTTP/1.1", b""),
+        (b"GET /-/healthy HTTP/1.1\r\nHost: h\r\n", b""),
         (b"GET\r\n\r\n", b"400 Bad Request"),
         (b"nonsense\x00\xff\r\n\r\n", b"400 Bad Request"),
         (b"GET / HTTP/9\r\n\r\n", b"400 Bad Request"),
