@@ -92,4 +92,4 @@ def _row(name: str, source: str, state: str, detail: str, remedy: str) -> str:
 
 def place(probe: ProbeSpec) -> str:
     """Return where a probe goes, without user or query."""
-    return probe.place if isinstance(probe, HttpProbeSpec) else probe.target.place
+    return probe.place if isinstance(probe, HttpProbeSpec) else probe.target.address
