@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.host import cgroup, processes
-from exporter.host.processes import TICKS, Stat, read
+from exporter.host.processes import TICKS, Stat, naturals, read
 
 # The kernel tells the time of its boot in whole seconds, and a clock may have been set since.
 TOLERANCE_SECONDS = 10.0
 
-KILOBYTES = re.compile(rb"^(\w+):\s+(\d+) kB$", re.MULTILINE)
+KILOBYTES = re.compile(rb"^(\w+):\s+(\d{1,20}) kB$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,8 @@ def usage(proc: Path, present: Iterable[Stat], reaped: float) -> Usage:
 def reaped_seconds(proc: Path, pid: int) -> float | None:
     """Return the CPU seconds of all children of the process that have ended; None where unreadable."""
     fields = (read(f"{proc}/{pid}/stat") or b"").rpartition(b")")[2].split()
-    try:
-        return (int(fields[13]) + int(fields[14])) / TICKS
-    except (IndexError, ValueError):
-        return None
+    found = naturals(fields, (13, 14))
+    return sum(found) / TICKS if found else None
 
 
 def storage(proc: Path, pid: int, data_directory: str) -> os.statvfs_result | None:

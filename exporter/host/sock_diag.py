@@ -25,18 +25,23 @@ def dump(request: bytes) -> Iterator[bytes]:
         kernel.settimeout(1.0)
         kernel.send(header + request)
         while True:
-            data = kernel.recv(1 << 16)
-            at = 0
-            while at + HEADER.size <= len(data):
-                length, kind, *_ = HEADER.unpack_from(data, at)
+            for kind, body in messages(kernel.recv(1 << 16)):
                 if kind == NLMSG_DONE:
                     return
-                if kind == NLMSG_ERROR or not HEADER.size <= length <= len(data) - at:
-                    raise OSError("the kernel's answer about sockets is an error or cut short")
-                yield data[at + HEADER.size : at + length]
-                at += aligned(length)
-            if not data:
-                raise OSError("the kernel's answer about sockets is empty")
+                yield body
+
+
+def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Take apart what was received at once: types and bodies; raises OSError for an error and what is cut short."""
+    at = 0
+    while at + HEADER.size <= len(data):
+        length, kind, *_ = HEADER.unpack_from(data, at)
+        if kind == NLMSG_ERROR or not HEADER.size <= length <= len(data) - at:
+            raise OSError("the kernel's answer about sockets is an error or cut short")
+        yield kind, data[at + HEADER.size : at + length]
+        at += aligned(length)
+    if not data:
+        raise OSError("the kernel's answer about sockets is empty")
 
 
 def aligned(length: int) -> int:

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from exporter.host import sock_diag
-from exporter.host.processes import namespace, read
+from exporter.host.processes import namespace, natural, read
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # Groups: local address and port, remote address and port, state, receive queue, user, inode.
 ROW = re.compile(
-    rb" *\d+: ([0-9A-F]{8,32}):([0-9A-F]{4}) ([0-9A-F]{8,32}):([0-9A-F]{4}) ([0-9A-F]{2})"
-    rb" [0-9A-F]+:([0-9A-F]+) \S+ \S+ +(\d+) +\d+ (\d+) "
+    rb" *\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{2})"
+    rb" [0-9A-F]+:([0-9A-F]{1,8}) \S+ \S+ +(\d{1,10}) +\d+ (\d{1,20}) "
 )
 
 # What sock_diag is asked: family, protocol, extensions, padding, states as bits, and nothing of a single socket's.
@@ -163,9 +163,9 @@ def listen_failures(proc: Path, pid: int) -> dict[str, int]:
         if names[:1] == values[:1] == [b"TcpExt:"]:
             counts = dict(zip(names, values, strict=False))
             return {
-                name: int(counts[name.encode()])
+                name: value
                 for name in ("ListenOverflows", "ListenDrops")
-                if counts.get(name.encode(), b"").isdigit()
+                if (value := natural(counts.get(name.encode(), b""))) is not None
             }
     return {}
 

@@ -73,14 +73,14 @@ CONNECT = (
 )  # fmt: skip
 
 
+# libpq quotes an option's value that it cannot take, and that may be a password in the wrong place.
+QUOTED = re.compile(r'(invalid (?:[^"]*value|port number):?) "(?:.*"( for connection option "\w+")|.*"?)')
+
+
 def connect_error(message: str) -> SourceError:
     """Translate libpq's message about a connect that failed; it names host, port and role, never a password."""
-    # libpq quotes an option's value that it cannot take, and that may be a password in the wrong place.
-    flat = re.sub(
-        r'(invalid [^"]*value:?) ".*?"',
-        r'\1 "***"',
-        "; ".join(line.strip() for line in message.splitlines() if line.strip()),
-    )
+    lines = (QUOTED.sub(r'\1 "***"\2', line.strip()) for line in message.splitlines())
+    flat = "; ".join(line for line in lines if line)
     for pattern, reason, remedy in CONNECT:
         if found := re.search(pattern, flat):
             return SourceError(reason, flat, found.expand(remedy) if found.groups() else remedy)
