@@ -22,6 +22,7 @@ from tests.soak.watching import Repeated, Scraper, Watch
 
 OUT = ROOT / "build/soak/record.json"
 FEWEST_DAYS = 2  # one to warm up
+WARMING = 0.25  # of a run, and a day at least
 BREATH = 2.0  # seconds after each event
 SETTLED = 5.0  # seconds after an event in which what it has reset may be seen
 
@@ -55,8 +56,10 @@ def soak(site: Site, minutes: float) -> Record:
 
 
 def judge(record: Record, log: str) -> list[Finding]:
-    """Return the verdict; what grows is judged from the first night on, the day before is for warming up."""
-    nights = record.nights()
+    """Return the verdict; what grows is judged from the first night on that ends a day and a quarter of the run."""
+    begin, end = record.held[0].at, record.held[-1].at
+    every = record.nights()
+    nights = [night for night in every[:-1] if night[0].at >= begin + (end - begin) * WARMING] + every[-1:]
     held = [one for one in record.held if one.at >= nights[0][0].at]
     middle = (held[0].at + held[-1].at) / 2
 
@@ -74,7 +77,9 @@ def judge(record: Record, log: str) -> list[Finding]:
     answered = f"median {statistics.median(seconds) * 1000:.0f} ms, longest {seconds[-1] * 1000:.0f} ms"
     return [
         verdict.memory(
-            [(one.at, one.resident) for one in held], sum(one.at >= held[0].at for one in record.scrapes)
+            [(one.at, one.resident) for one in held],
+            sum(one.at >= held[0].at for one in record.scrapes),
+            warm=held[0].at - begin,
         ),
         *map(flat, ("fds", "threads", "sessions")),
         verdict.none("scrapes failed or late", f"of {len(seconds)} ({answered})", failed),

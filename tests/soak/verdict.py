@@ -12,10 +12,11 @@ from itertools import combinations
 SLICE = 5.0
 MOST_SLICES = 400  # more would be longer ones: pairs grow with the square
 SURE = 1.96  # standard deviations: 95 of 100 intervals hold the slope
-# What a run may gain though nothing leaks: an allocator keeps memory by the quarter of a megabyte and fills what it
-# keeps, the more slowly the later. As it is a bound of the whole run, a longer one sees less: three minutes a loss of
-# 10 KiB at each scrape, an hour of 0.3 KiB.
-GAIN = 1.0  # MiB
+# MiB that a run may gain though nothing leaks. For ten minutes an allocator still finds its size, by steps of one (a
+# pool of Python's) and up to two; later by the quarter. An answer that is kept is 200 KiB and more: three minutes see
+# 20 KiB lost at each scrape, an hour 0.3.
+SETTLING, SETTLED = 3.0, 1.0
+SETTLES = 600.0  # seconds
 # A probe, a second scraper and the sampler may be at work in the same moment.
 AT_ONCE = 3
 
@@ -61,17 +62,18 @@ def medians(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [((number + 0.5) * width, statistics.median(values)) for number, values in slices.items()]
 
 
-def memory(points: Sequence[tuple[float, float]], scrapes: int) -> Finding:
-    """Judge resident memory in MiB after the warm-up, in which so many scrapes came."""
+def memory(points: Sequence[tuple[float, float]], scrapes: int, warm: float) -> Finding:
+    """Judge resident memory in MiB, of a process that ran `warm` seconds before, over so many scrapes."""
     seconds = points[-1][0] - points[0][0]
     found = slope(points)
     gain = found.value * seconds / 3600
+    bound = SETTLED if warm >= SETTLES else SETTLING
     thousand = 1000 * gain / max(1, scrapes)
     text = (
         f"{found.value:+.2f} MiB/h ({found.low:+.2f} to {found.high:+.2f}), {thousand:+.3f} MiB per 1,000 scrapes; "
-        f"{gain:+.2f} MiB in {seconds / 60:.0f} min, of which {GAIN:g} are noise"
+        f"{gain:+.2f} MiB in {seconds / 60:.0f} min, at most {bound:g} of them noise"
     )
-    return Finding("memory", text, found.low <= 0 or gain <= GAIN)
+    return Finding("memory", text, found.low <= 0 or gain <= bound)
 
 
 def flat(
