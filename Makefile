@@ -15,6 +15,9 @@ help:
 	@echo 'make lint-pack         lint the alerts and run their tests, with promtool and amtool'
 	@echo 'make faults            make every cause happen, write tests/faults/MATRIX.md, ask the dashboards; faults-ci: some'
 	@echo 'make compose-test      run docker-compose.yml on a Docker Engine of its own, to a notification; as root, 13 minutes'
+	@echo 'make soak [MINUTES=n]  compressed days of the exporter, an hour of them: does it grow, is it ever late'
+	@echo 'make oldest            run tests with the oldest dependencies that pyproject.toml allows, half of it servers'
+	@echo 'make audit             ask pip-audit about the versions that are tested; needs pypi.org'
 	@echo 'make release-check     install the wheel on each Python from 3.11 to 3.13 that is here, and run it'
 	@echo 'make tools             install what these need, inside the checkout; they do it themselves'
 	@echo 'make clean             remove all that was installed or built'
@@ -60,6 +63,21 @@ faults-ci: tools
 compose-test: .tools/engine.done .tools/postgres.done .tools/current.done
 	@$(BIN)/python -m tests.compose
 
+# Says at its end what grew by how much; all that was seen is in build/soak/record.json.
+soak: tools
+	@exec $(BIN)/python -m tests.soak $(or $(MINUTES),60)
+
+# Older versions of msgspec leave a line out of the settings' schema, which is committed as the newest writes it.
+oldest: .venv-oldest/.done tools
+	@.venv-oldest/bin/pytest -q -n 3 -m 'unit or (contract and not pack)' \
+	  --deselect tests/contract/test_settings_schema.py::test_the_committed_schema_is_current
+	@.venv-oldest/bin/pytest -q -n 3 --dist loadfile -m integration tests/integration/test_service.py \
+	  tests/integration/test_probes.py tests/integration/test_pack_site.py
+
+# An answer that an index does not have counts as a failure, so where pypi.org cannot be asked this says no.
+audit: .venv-audit/.done
+	@.venv-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement tests/constraints.txt
+
 release-check: .venv/.done
 	@RELEASE_PYTHONS=all $(BIN)/pytest -q tests/integration/test_release.py
 
@@ -71,6 +89,16 @@ tools: .venv/.done
 .venv/.done: pyproject.toml tests/constraints.txt
 	@echo 'installing the project and its tools into .venv'
 	@$(INSTALL) dev
+	@touch $@
+
+.venv-oldest/.done: .venv/.done pyproject.toml tests/constraints.txt
+	@echo 'installing the project with its oldest dependencies into .venv-oldest'
+	@$(INSTALL) oldest
+	@touch $@
+
+.venv-audit/.done: tests/lab/install.py
+	@echo 'installing pip-audit into .venv-audit'
+	@$(INSTALL) audit
 	@touch $@
 
 .venv-mlflow/.done: tests/lab/mlflow-constraints.txt
@@ -99,6 +127,7 @@ tools: .venv/.done
 	@if $(INSTALL) current; then touch $@; else echo 'that failed: the alerts are checked by those of this machine alone'; fi
 
 clean:
-	@rm -rf .venv .venv-mlflow .tools .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	@rm -rf .venv .venv-oldest .venv-audit .venv-mlflow .tools .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 
-.PHONY: help test lint types unit contract lint-pack integration demo faults faults-ci compose-test release-check venv tools clean
+.PHONY: help test lint types unit contract lint-pack integration demo faults faults-ci compose-test soak oldest audit release-check venv tools \
+  clean

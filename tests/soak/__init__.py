@@ -1,0 +1,1 @@
+"""Compressed days of an exporter's life, with its memory, files, threads and sessions watched: `make soak`."""
