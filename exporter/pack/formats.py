@@ -7,8 +7,8 @@ import re
 from msgspec.structs import replace
 
 from exporter.pack import RUNBOOKS, alerts, provisioning, routes, rules, runbooks
-from exporter.pack.dashboards import files as boards
 from exporter.pack.dashboards import limits
+from exporter.pack.dashboards.pages import files as boards
 from exporter.pack.site import Site
 
 # What a site changes nothing in but addresses and names. Tests are ours, and runbooks are pages.

@@ -625,19 +625,20 @@ def group() -> list[Panel]:
     ]
 
 
-SERVER = Dashboard(
-    "server",
-    "Tracking server",
-    "What users get of the tracking server, and what each replica and worker uses of its CPU, memory, connections and "
-    "files.",
-    [
-        Row("", [tiles(), requests(), [replicas()]]),
-        Row("CPU", cpu()),
-        Row("Memory", memory()),
-        Row("Connections of clients", queue()),
-        Row("Connections to the database", [database()]),
-        Row("Processes", processes()),
-        Row("Open files", files(), closed=True),
-        Row("Limits of the container", [group()], closed=True),
-    ],
-)
+def dashboard() -> Dashboard:
+    return Dashboard(
+        "server",
+        "Tracking server",
+        "What users get of the tracking server, and what each replica and worker uses of its CPU, memory, connections "
+        "and files.",
+        [
+            Row("", [tiles(), requests(), [replicas()]]),
+            Row("CPU", cpu()),
+            Row("Memory", memory()),
+            Row("Connections of clients", queue()),
+            Row("Connections to the database", [database()]),
+            Row("Processes", processes()),
+            Row("Open files", files(), closed=True),
+            Row("Limits of the container", [group()], closed=True),
+        ],
+    )
