@@ -46,12 +46,6 @@ TAILS = {
 }
 
 
-def without(one: Panel, text: str) -> Panel:
-    """Return the panel with words of its own for the lack of data that is no fault."""
-    one.json["fieldConfig"]["defaults"]["noValue"] = text
-    return one
-
-
 def workers(title: str, text: str, query: str, **options: Any) -> Panel:
     """Return a graph with a line for each worker, with a table beside it that names the highest first."""
     slots = [
@@ -74,7 +68,7 @@ def instances(title: str, text: str, queries: Queries, **options: Any) -> Panel:
 
 def exposed(title: str, text: str, query: str, **options: Any) -> Panel:
     """Return a graph of what MLflow itself counts, in a colour that says nothing of good or bad."""
-    made = without(graph(title, text, {"{{tracking_server}}": query}, **options), UNEXPOSED)
+    made = graph(title, text, {"{{tracking_server}}": query}, absent_=UNEXPOSED, **options)
     made.json["fieldConfig"]["defaults"]["color"] = {"mode": "shades", "fixedColor": "blue"}
     return made
 
@@ -600,27 +594,23 @@ def files() -> list[list[Panel]]:
 
 def group() -> list[Panel]:
     return [
-        without(
-            instances(
-                "CPU throttled",
-                "Seconds a second that a control group was held back by its quota, summed over CPUs. Normal is below "
-                "0.1; more makes calls slow while CPU looks low. Raise the CPU limit. Empty without a quota.",
-                "max by (instance) (rate(mlflow_server_cpu_throttled_seconds_total[$__rate_interval]))",
-                unit_="short",
-            ),
-            "No CPU quota",
+        instances(
+            "CPU throttled",
+            "Seconds a second that a control group was held back by its quota, summed over CPUs. Normal is below "
+            "0.1; more makes calls slow while CPU looks low. Raise the CPU limit. Empty without a quota.",
+            "max by (instance) (rate(mlflow_server_cpu_throttled_seconds_total[$__rate_interval]))",
+            unit_="short",
+            absent_="No CPU quota",
         ),
-        without(
-            instances(
-                "Memory of the limit",
-                "Memory of the control group, of its limit. Above the line for 5 minutes is "
-                "MlflowServerMemoryNearLimit: raise the limit, fewer workers, smaller searches. Empty without a limit.",
-                "max by (instance) (mlflow_server_memory_usage_bytes / mlflow_server_memory_limit_bytes)",
-                unit_="percentunit",
-                most=1,
-                limit=Limit("MlflowServerMemoryNearLimit"),
-            ),
-            "No memory limit",
+        instances(
+            "Memory of the limit",
+            "Memory of the control group, of its limit. Above the line for 5 minutes is "
+            "MlflowServerMemoryNearLimit: raise the limit, fewer workers, smaller searches. Empty without a limit.",
+            "max by (instance) (mlflow_server_memory_usage_bytes / mlflow_server_memory_limit_bytes)",
+            unit_="percentunit",
+            most=1,
+            limit=Limit("MlflowServerMemoryNearLimit"),
+            absent_="No memory limit",
         ),
     ]
 
