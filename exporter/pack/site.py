@@ -20,20 +20,9 @@ from exporter.settings.leaf import Given, Reading, RefusedError, fault
 # Labels that alerts have already: what rules join and inhibition goes by, what texts say, and `namespace`, by which an
 # operator's Alertmanager routes.
 OURS = (
-    *("alertname", "cause", "class", "collector", "columns", "horizon", "instance", "job", "measure", "name"),
-    *(
-        "namespace",
-        "path",
-        "process",
-        "reason",
-        "resource",
-        "setting",
-        "severity",
-        "signal",
-        "state",
-        "table",
-    ),
-    *("tracking_server", "vantage", "version"),
+    *("alertname", "cause", "class", "collector", "columns", "horizon", "instance", "job"),
+    *("measure", "name", "namespace", "path", "process", "reason", "resource", "setting"),
+    *("severity", "signal", "state", "table", "tracking_server", "vantage", "version"),
 )
 
 # They go into YAML and into templates of Prometheus, where braces and quotes would mean something.
