@@ -205,6 +205,7 @@ def _add_pack(command: argparse.ArgumentParser) -> None:
         ("grafana-url", "BASE", "Grafana's own, for links to its boards"),
         ("job", "NAME", "the job of the exporter's targets (default: mlflow)"),
         ("tracking-server", "NAME", "the server's name in examples and manifests (default: main)"),
+        ("cluster-label", "NAME", "the label of the clusters that one Prometheus, Thanos or Mimir holds"),
         ("namespace", "NAME", "of all objects, with --format kubernetes (default: mlflow)"),
     ):
         command.add_argument(

@@ -6,13 +6,13 @@ import re
 
 from msgspec.structs import replace
 
-from exporter.pack import RUNBOOKS, alerts, provisioning, routes, rules, runbooks
-from exporter.pack.dashboards import files as boards
+from exporter.pack import RUNBOOKS, alerts, clusters, provisioning, routes, rules, runbooks
 from exporter.pack.dashboards import limits
+from exporter.pack.dashboards.pages import files as boards
 from exporter.pack.site import Site
 
 # What a site changes nothing in but addresses and names. Tests are ours, and runbooks are pages.
-COPIED = ("prometheus.yml", "watchdog.yml", "inputs/*.yml", "templates/*.tmpl")
+COPIED = ("prometheus.yml", "watchdog.yml", "inputs/*.yml")
 # `job_name: mlflow-server`, `job: mlflow`, `tracking_server: main`, and in a comment both in quotes.
 NAMED = re.compile(
     r"(?P<before>\b(?:job|job_name|tracking_server): |`)(?P<word>mlflow|main)(?=-server$|$|`)", re.MULTILINE
@@ -31,6 +31,7 @@ def prometheus(site: Site) -> dict[str, str]:
     }
     found = {path: named(text, site) for path, text in found.items()}
     found["alertmanager.yml"] = routes.alertmanager(site)
+    found["templates/mlflow.tmpl"] = routes.templates(site)
     found |= {f"rules/{name}": text for name, text in rules.of(site).items()}
     found |= {f"runbooks/{name}": text for name, text in runbooks.of(site).items()}
     return {path: addressed(text, site) for path, text in found.items()}
@@ -48,7 +49,9 @@ def dashboards(site: Site) -> dict[str, str]:
     """Return each dashboard by its file's name, with the limits of the site; those of excluded alerts too."""
     changed = rules.of(replace(site, exclude=())) if site.thresholds or site.severities else {}
     with limits.of(changed):
-        return {name: addressed(text, site) for name, text in boards().items()}
+        found = {name: addressed(text, site) for name, text in boards().items()}
+    label = site.cluster_label
+    return {name: clusters.board(text, label) for name, text in found.items()} if label else found
 
 
 def named(text: str, site: Site) -> str:

@@ -14,7 +14,7 @@ import yaml
 from msgspec.structs import asdict, replace
 
 from exporter import collectors
-from exporter.pack import alerts, routes, rules, runbooks
+from exporter.pack import routes, rules, runbooks
 from exporter.pack.directory import PackError
 from exporter.pack.formats import addressed, dashboards
 from exporter.pack.site import Site
@@ -60,13 +60,14 @@ def _of_server(site: Site) -> tuple[dict[str, str], dict[str, str]]:
 
 def _of_all(site: Site) -> dict[str, str]:
     comment = Template((MANIFESTS / ROUTES).read_text(encoding="utf-8")).substitute(asdict(site))
-    template = (alerts() / "templates/mlflow.tmpl").read_text(encoding="utf-8")
     found = {
         ROUTES: comment
         + _text(
             "monitoring.coreos.com/v1alpha1", "AlertmanagerConfig", "mlflow", site, spec=routes.operated(site)
         ),
-        "alertmanager-templates.yaml": _config_map("alertmanager-templates", "mlflow.tmpl", template, site),
+        "alertmanager-templates.yaml": _config_map(
+            "alertmanager-templates", "mlflow.tmpl", routes.templates(site), site
+        ),
     }
     for name, text in rules.of(replace(site, labels={"namespace": site.namespace, **site.labels})).items():
         slug = name.removesuffix(".yml")

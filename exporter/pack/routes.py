@@ -10,6 +10,7 @@ import yaml
 from yaml.nodes import MappingNode, Node
 
 from exporter.pack import alerts as directory
+from exporter.pack import clusters
 from exporter.pack.matchers import parsed
 from exporter.pack.rules import Edit, edited
 from exporter.pack.site import Site
@@ -30,7 +31,14 @@ def alertmanager(site: Site) -> str:
     edits: list[Edit] = []
     for rule in rules.value:
         edits += _of_inhibition(text, rule, site)
-    return edited(text, edits)
+    text = edited(text, edits)
+    return clusters.routes(text, site.cluster_label) if site.cluster_label else text
+
+
+def templates(site: Site) -> str:
+    """Return what notifications say, as Alertmanager's templates."""
+    text = (directory() / "templates/mlflow.tmpl").read_text(encoding="utf-8")
+    return clusters.templates(text, site.cluster_label) if site.cluster_label else text
 
 
 def _of_inhibition(text: str, rule: MappingNode, site: Site) -> list[Edit]:

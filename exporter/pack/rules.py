@@ -14,6 +14,7 @@ from typing import NamedTuple
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
+from exporter.pack import clusters
 from exporter.pack.dashboards.limits import Signal
 from exporter.pack.directory import PackError
 from exporter.pack.shipped import alerts, rules
@@ -58,6 +59,7 @@ def _file(text: str, site: Site, changed: Mapping[Signal, float]) -> str:
             edits += _of_thresholds(text, rule, changed)
             edits += _of_labels(rule, site) if "alert" in rule else ()
     text = edited(text, edits).replace(SHIPPED_JOB, f'job="{site.job}"')
+    text = clusters.rules(text, site.cluster_label) if site.cluster_label else text
     return BLINDED.sub(lambda line: line["of"] + _left(line["alerts"], site), text) if site.exclude else text
 
 

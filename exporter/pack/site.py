@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 
 from exporter import __version__
 from exporter.pack.dashboards.limits import Signal
+from exporter.pack.dashboards.promql import metrics
 from exporter.pack.shipped import Alert, alerts
 from exporter.settings import Leaf, SettingsError
 from exporter.settings.derive import build, leaf_of, leaves_of
@@ -20,21 +21,13 @@ from exporter.settings.leaf import Given, Reading, RefusedError, fault
 # Labels that alerts have already: what rules join and inhibition goes by, what texts say, and `namespace`, by which an
 # operator's Alertmanager routes.
 OURS = (
-    *("alertname", "cause", "class", "collector", "columns", "horizon", "instance", "job", "measure", "name"),
-    *(
-        "namespace",
-        "path",
-        "process",
-        "reason",
-        "resource",
-        "setting",
-        "severity",
-        "signal",
-        "state",
-        "table",
-    ),
-    *("tracking_server", "vantage", "version"),
+    *("alertname", "cause", "class", "collector", "columns", "horizon", "instance", "job"),
+    *("measure", "name", "namespace", "path", "process", "reason", "resource", "setting"),
+    *("severity", "signal", "state", "table", "tracking_server", "vantage", "version"),
 )
+
+# A cluster's label stands in every selector and is a variable of each dashboard.
+TAKEN = sorted({*OURS, "datasource", "le"}.union(*(metric.labels for metric in metrics().values())))
 
 # They go into YAML and into templates of Prometheus, where braces and quotes would mean something.
 Url = Annotated[
@@ -76,6 +69,13 @@ LabelName = Annotated[
     Meta(
         pattern=rf"^(?!({'|'.join(OURS)})$)[A-Za-z_][A-Za-z0-9_]*$",
         extra={"allowed": f"a label's name, but none of {', '.join(OURS)}"},
+    ),
+]
+ClusterLabel = Annotated[
+    str,
+    Meta(
+        pattern=rf"^((?!__|({'|'.join(TAKEN)})$)[A-Za-z_][A-Za-z0-9_]*)?$",
+        extra={"allowed": "a label's name that no metric and no alert of ours has, as cluster"},
     ),
 ]
 LabelValue = Annotated[
@@ -121,6 +121,7 @@ class Site(Struct, frozen=True, kw_only=True):
     job: Word = "mlflow"
     tracking_server: Word = "main"
     namespace: ObjectName = "mlflow"
+    cluster_label: ClusterLabel = ""  # of a Prometheus, Thanos or Mimir that holds several clusters
     thresholds: dict[str, Threshold] = field(default_factory=dict)
     severities: dict[str, Severity] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()

@@ -202,7 +202,7 @@ ROWS = (
     ),
     Row(
         "database-indexes",
-        percent("searches take {} of a session"),
+        Words("searches keep {} sessions busy"),
         lambda s: load(s, OPERATIONS, operation="search_runs", database="mlflow"),
         'signal="runs-scanned"',
     ),

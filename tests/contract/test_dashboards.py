@@ -16,8 +16,9 @@ from exporter import __version__
 from exporter.causes import CAUSES
 from exporter.pack import REPOSITORY
 from exporter.pack import RUNBOOKS as PAGES
-from exporter.pack.dashboards import __main__, colours, files, headlines
+from exporter.pack.dashboards import __main__, colours, headlines
 from exporter.pack.dashboards.limits import Signal, signals
+from exporter.pack.dashboards.pages import files
 from exporter.pack.dashboards.promql import metrics, read
 from exporter.runbooks.build import anchor
 from tests.contract import lint_rules

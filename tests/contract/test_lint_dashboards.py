@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporter.pack.dashboards import files
+from exporter.pack.dashboards.pages import files
 from tests.contract import lint_dashboards
 from tests.contract.lint_dashboards import CHECKS, Json, expanded
 

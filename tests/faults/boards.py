@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.causes import CAUSES
-from exporter.pack.dashboards.pages import DASHBOARDS
+from exporter.pack.dashboards.pages import dashboards
 from tests.faults.__main__ import known
 from tests.faults.trial import BRIEF, FULL, Result
 from tests.lab import timelapse
@@ -106,8 +106,8 @@ def seen(result: Result, series: Path) -> Seen:
     with Kept(series) as prometheus:
         begin, end = prometheus.times()
         view = View(begin, end - since_fix(result) - BEFORE, SCRAPE)
-        during = ask(prometheus.url, DASHBOARDS, view)
-        after = ask(prometheus.url, DASHBOARDS, replace(view, end=end))
+        during = ask(prometheus.url, dashboards(), view)
+        after = ask(prometheus.url, dashboards(), replace(view, end=end))
     return Seen(result, during, after, ranks(during))
 
 

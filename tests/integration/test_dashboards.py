@@ -12,7 +12,7 @@ import pytest
 
 from exporter.causes import CAUSES
 from exporter.pack.dashboards.dashboard import Dashboard, Row
-from exporter.pack.dashboards.pages import DASHBOARDS
+from exporter.pack.dashboards.pages import dashboards, overview
 from exporter.pack.dashboards.pages.overview import ROWS
 from exporter.pack.dashboards.panel import Column, graph, table
 from tests.faults import boards
@@ -64,7 +64,7 @@ MAY_BE_BLANK = {
     ("workload", "Tables", "Value #C"): "the growth of a month",
 }
 
-BOARDS = [one.name for one in DASHBOARDS]
+BOARDS = [one.name for one in dashboards()]
 LINES = 20  # of a graph: what is to be seen at once, of however many servers
 
 
@@ -101,7 +101,7 @@ def site(series: Path) -> Answers:
     """Return what all dashboards show of it."""
     with boards.Kept(series) as prometheus:
         # Prometheus ends amid a scrape now and then, and a scrape that fails leaves nothing to show at its time.
-        return panels.ask(prometheus.url, DASHBOARDS, View(*prometheus.answered(), boards.SCRAPE))
+        return panels.ask(prometheus.url, dashboards(), View(*prometheus.answered(), boards.SCRAPE))
 
 
 def of(board: str, answers: Answers) -> Answers:
@@ -162,7 +162,7 @@ def test_the_same_is_seen_of_a_fault_whose_series_were_kept(series: Path) -> Non
 
 def test_what_may_be_empty_is_there() -> None:
     there: set[tuple[str, ...]] = set()
-    for one in DASHBOARDS:
+    for one in dashboards():
         for row, panel in panels.shown(one.json()["panels"]):
             title = panel["title"]
             there |= {(one.name, row), (one.name, title)}
@@ -173,14 +173,14 @@ def test_what_may_be_empty_is_there() -> None:
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    with Fleet([one for one in DASHBOARDS if one.name == "overview"]) as prometheus:
+    with Fleet([overview.dashboard()]) as prometheus:
         yield prometheus
 
 
 @pytest.mark.parametrize("each", [False, True], ids=["All", "each of them"])
 def test_the_overview_of_200_servers_answers_in_time_and_can_be_read(fleet: Fleet, each: bool) -> None:
     view = replace(fleet.view, selected={"tracking_server": fleet.servers}) if each else fleet.view
-    answers = panels.ask(fleet.url, [one for one in DASHBOARDS if one.name == "overview"], view)
+    answers = panels.ask(fleet.url, [overview.dashboard()], view)
     for one in sorted(answers, key=lambda one: -one.seconds)[:5]:
         print(f"{one.seconds:.2f} s: {one.query}")
     assert [f"{one.query}: {one.error}" for one in answers if one.error] == []
@@ -193,7 +193,7 @@ def test_the_overview_of_200_servers_answers_in_time_and_can_be_read(fleet: Flee
 
 
 def test_the_overview_of_200_servers_has_those_in_trouble_on_its_board(fleet: Fleet) -> None:
-    answers = panels.ask(fleet.url, [one for one in DASHBOARDS if one.name == "overview"], fleet.view)
+    answers = panels.ask(fleet.url, [overview.dashboard()], fleet.view)
     rows = [
         row for one in answers if one.query.ref == "A" and "cause" in one.place.columns for row in one.result
     ]
@@ -202,7 +202,7 @@ def test_the_overview_of_200_servers_has_those_in_trouble_on_its_board(fleet: Fl
 
 
 def test_the_tiles_of_200_servers_tell_of_the_worst_one_and_of_no_alert_of_others(fleet: Fleet) -> None:
-    answers = panels.ask(fleet.url, [one for one in DASHBOARDS if one.name == "overview"], fleet.view)
+    answers = panels.ask(fleet.url, [overview.dashboard()], fleet.view)
     tiles = {one.place.title: one.values for one in answers if one.place.kind == "stat"}
     assert (tiles["Server"], tiles["Database"], tiles["API"]) == (["0"], ["1"], ["2"])
     assert tiles["Firing"] == [str(len(fleet.in_trouble))]
@@ -240,7 +240,7 @@ def test_numbers_are_put_into_queries_as_grafana_does() -> None:
     assert [hours.step(columns) for columns in (24, 12, 6)] == [15, 30, 60]
     assert View(0, 300, scrape=1.5).step() == 1.5
     assert View(0, 30 * 86400).step(12) == 3600
-    variables = DASHBOARDS[0].json()["templating"]["list"]
+    variables = overview.dashboard().json()["templating"]["list"]
     chosen = replace(hours, selected={"tracking_server": ["a.b", "c"], "instance": ["x:1"]})
     values = chosen.values(variables, 60)
     assert [values[name] for name in ("__rate_interval", "__range", "__interval")] == ["75s", "21600s", "60s"]

@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from exporter.causes import CAUSES
-from exporter.pack.dashboards.pages.overview import OVERVIEW
+from exporter.pack.dashboards.pages import overview
 from exporter.reports.prometheus import Prometheus as Client
 from exporter.reports.ruled import loaded, shipped
 from exporter.settings import Prometheus as Settings
@@ -160,7 +160,7 @@ def test_without_prometheus_and_without_a_server_it_says_what_is_missing() -> No
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    with Fleet([OVERVIEW], number=17) as prometheus:
+    with Fleet([overview.dashboard()], number=17) as prometheus:
         yield prometheus
 
 
@@ -236,7 +236,9 @@ def test_what_fires_is_found_however_many_others_are_worse(crowded: Fleet) -> No
 
 
 def test_the_board_too_tells_what_is_gone_before_what_users_feel_of_it(crowded: Fleet) -> None:
-    (panel,) = (one for one in OVERVIEW.json()["panels"] if one["title"] == "Causes, nearest first")
+    (panel,) = (
+        one for one in overview.dashboard().json()["panels"] if one["title"] == "Causes, nearest first"
+    )
     query = panel["targets"][0]["expr"].replace("$job", "gone").replace("$tracking_server", ".*")
     with closing(Client(Settings(url=crowded.url))) as prometheus:
         (row,) = prometheus.vector(query, END)

@@ -25,6 +25,7 @@ PROMTOOLS, AMTOOLS = versions("promtool"), versions("amtool")
 EVERYTHING: dict[str, Any] = {
     "job": "ml",
     "tracking_server": "team-1",
+    "cluster_label": "cluster",
     "runbook_url": "https://wiki.example.org/runbooks",
     "grafana_url": "https://grafana.example.org",
     "severities": dict.fromkeys(alerts(), "warning"),

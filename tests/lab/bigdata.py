@@ -65,7 +65,7 @@ def prepare(major: int, runs: int = 1_000_000, metrics: int = 1_200_000) -> Path
         server.create_mlflow()
         fill(server, "mlflow", runs, metrics, points=100, experiment=EQUAL)
 
-    made_by = digest(__file__, postgres.__file__)
+    made_by = digest(__file__, *postgres.MADE_BY)
     name = f"postgres-{major}-mlflow-{tools.mlflow_version()}-{runs}-{metrics}-{made_by}"
     return keep(name, lambda: Postgres(major), populate)
 

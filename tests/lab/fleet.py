@@ -6,7 +6,7 @@ its own tool for that.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from exporter.pack.dashboards import promql
 from exporter.pack.dashboards.dashboard import Dashboard
@@ -35,19 +35,30 @@ FOREIGN = (
     'ALERTS{alertname="KubePodCrashLooping",alertstate="firing",severity="critical",job="kube-state-metrics"}'
 )
 PENDING = 5  # minutes, as most alerts wait
+ALONE = {"": 0}  # a cluster without a name
 NONE = "_"  # no sample, as in promtool's notation
 
 Series = Iterator[tuple[str, Sequence[str]]]
 
 
 class Fleet(Prometheus):
-    """A Prometheus with what these dashboards read, of so many servers and minutes, a sample a minute."""
+    """A Prometheus with what these dashboards read, of so many servers and minutes, a sample a minute.
 
-    def __init__(self, dashboards: Iterable[Dashboard], number: int = 200, minutes: int = 119) -> None:
+    `clusters` have the same servers each; their numbers say which of them are in trouble.
+    """
+
+    def __init__(
+        self,
+        dashboards: Iterable[Dashboard],
+        number: int = 200,
+        minutes: int = 119,
+        clusters: Mapping[str, int] = ALONE,
+    ) -> None:
         super().__init__({"global": {}}, options=["--storage.tsdb.retention.time=100y"])
         self.servers = [f"team-{one:03}" for one in range(number)]
         self.in_trouble = self.servers[::IN_TROUBLE]
         self.minutes = minutes
+        self.clusters = clusters
         self.view = View(END - 60 * minutes, END, scrape=60)
         self.names = {
             name
@@ -58,7 +69,7 @@ class Fleet(Prometheus):
 
     def start(self) -> None:
         if not self.data.exists():
-            self._write(fleet(self.names, self.servers, self.minutes))
+            self._write(fleet(self.names, self.servers, self.minutes, self.clusters))
         super().start()
 
     def _write(self, series: Series) -> None:
@@ -75,7 +86,9 @@ class Fleet(Prometheus):
         assert said.status == 0, said.text
 
 
-def fleet(names: Collection[str], servers: Sequence[str], minutes: int) -> Series:
+def fleet(
+    names: Collection[str], servers: Sequence[str], minutes: int, clusters: Mapping[str, int]
+) -> Series:
     """Yield each series of those names, with its values."""
     day = promtool.day(RECORDING.read_text(encoding="utf-8"), minutes)
     recorded = [
@@ -84,8 +97,14 @@ def fleet(names: Collection[str], servers: Sequence[str], minutes: int) -> Serie
         if one["series"].partition("{")[0] in names
     ]
     yield FOREIGN, ["1"] * (minutes + 1)
-    for number, server in enumerate(servers):
-        labels = f'job="mlflow",tracking_server="{server}"'
+    each = [
+        (cluster, first + place, one)
+        for cluster, first in clusters.items()
+        for place, one in enumerate(servers)
+    ]
+    for cluster, number, server in each:
+        of = f'cluster="{cluster}",' if cluster else ""
+        labels = f'{of}job="mlflow",tracking_server="{server}"'
         for name, values in recorded:
             gone = number == DOWN and name.startswith("mlflow_server_up{")
             given = [*values[: minutes // 2], *["0"] * (minutes + 1 - minutes // 2)] if gone else values

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from exporter import rights
 from tests.lab import tools
 from tests.lab.process import UNPRIVILEGED, Server, ServerError
 
@@ -24,11 +25,13 @@ MAJORS = (13, 14, 15, 16, 17, 18)
 PASSWORDS = {"postgres": "super-Zq81", "mlflow": "mlflow-Zq82", "exporter": "exporter-Zq83"}
 TEMPLATE = "mlflow_template"
 
-# What the exporter's role has, as documented: nothing of it allows a write.
-GRANTS = (
-    "GRANT pg_monitor TO exporter",
-    "GRANT SELECT ON experiments, runs, metrics, latest_metrics, params, tags, alembic_version TO exporter",
+# What the exporter's role has, as on a managed service: nothing of it allows a write.
+GRANTS = tuple(
+    rights.filled(one, {"role": "exporter", "store": "public"})
+    for one in (f"GRANT {rights.MANAGED} TO {{role}}", rights.STORE)
 )
+# What changes when these do has to be made anew.
+MADE_BY = (__file__, rights.__file__)
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -200,7 +203,7 @@ class PgBouncer(Server):
 
 def prepare(major: int) -> Path:
     """Return a stopped cluster's directory with roles and a migrated template database; made when missing."""
-    name = f"postgres-{major}-mlflow-{tools.mlflow_version()}-{digest(__file__)}"
+    name = f"postgres-{major}-mlflow-{tools.mlflow_version()}-{digest(*MADE_BY)}"
     return keep(name, lambda: Postgres(major, prepared=False), _populate)
 
 

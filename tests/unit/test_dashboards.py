@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from exporter.pack.dashboards import __main__ as command
-from exporter.pack.dashboards import files, headlines, limits
+from exporter.pack.dashboards import headlines, limits
 from exporter.pack.dashboards.dashboard import COLUMNS, Row, line_of, placed
 from exporter.pack.dashboards.limits import Signal, signals, threshold
+from exporter.pack.dashboards.pages import files
 from exporter.pack.dashboards.panel import Limit, Panel, graph, letter, panel, stat, words
 from exporter.pack.dashboards.promql import QueryError, metrics, read, selected, series, unit
 

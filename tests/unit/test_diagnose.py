@@ -89,8 +89,8 @@ def shown(found: Diagnosis, paint: Paint = plain) -> list[str]:
 
 def test_evidence_is_in_its_own_unit_now_an_hour_ago_and_at_the_threshold() -> None:
     first = diagnosis_of(TROUBLE).causes[0].evidence[0]
-    assert first.says == "searches take 96 % of a session"
-    assert (first.hour_ago_says, first.threshold_says) == ("3 %", "30 %")
+    assert first.says == "searches keep 1 sessions busy"
+    assert (first.hour_ago_says, first.threshold_says) == ("0", "0.3")
     assert first.now == pytest.approx(0.96)
     assert first.threshold == 0.3
 
@@ -275,7 +275,7 @@ def test_a_threshold_that_a_site_has_overridden_is_the_one_that_is_told() -> Non
     }
     found = diagnosis_of(replace(asked([SCANNED], [SCANS]), rules=ruled.loaded([rule])))
     first = found.causes[0].evidence[0]
-    assert (first.says, first.threshold_says) == ("searches take 192 % of a session", "60 %")
+    assert (first.says, first.threshold_says) == ("searches keep 1.9 sessions busy", "0.6")
     assert "  http://wiki/database-indexes" in shown(found)
 
 
@@ -476,7 +476,7 @@ def test_two_scrapes_give_rates_shares_and_no_more_than_there_is() -> None:
     assert said == {
         "20 logging calls/s": "20",
         "busiest worker uses 50 % of a core": "80 %",
-        "searches take 50 % of a session": "30 %",
+        "searches keep 0.5 sessions busy": "0.3",
         "50 % of a worker's open files used": "80 %",
         "100 % of the sessions' time is reads": "",
     }

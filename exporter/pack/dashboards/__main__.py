@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from exporter.pack.dashboards import files
+from exporter.pack.dashboards.pages import files
 
 HERE = Path(__file__).parents[3] / "dashboards"
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
 
 import yaml
 
@@ -17,8 +15,6 @@ from exporter.pack import alerts
 
 _COMPARED = re.compile(r"\(mlflow:pressure:ratio\{([^}]*)\} > 1\) \* ([0-9.]+(?:e[+-]?[0-9]+)?)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
-
-PAGES = "exporter.pack.dashboards.pages."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,33 +47,20 @@ _site: dict[str, str] = {}
 
 @contextmanager
 def of(rules: Mapping[str, str]) -> Iterator[None]:
-    """Meanwhile take thresholds from a site's rules, text by file name, and not from those that are shipped.
-
-    Panels are made when `pages` is loaded, so it is loaded anew inside, and is as before after it.
-    """
-    if rules == _site:
-        yield
-        return
-    loaded, before = _forgotten(), dict(_site)
+    """Meanwhile take thresholds from a site's rules, text by file name, and not from those that are shipped."""
+    before = dict(_site)
     _take(rules)
     try:
         yield
     finally:
-        _forgotten()
-        sys.modules.update(loaded)
         _take(before)
 
 
 def _take(rules: Mapping[str, str]) -> None:
-    _site.clear()
-    _site.update(rules)
-    signals.cache_clear()
-
-
-def _forgotten() -> dict[str, ModuleType]:
-    """Take the modules of panels out of those that are loaded, and return them."""
-    made = [name for name in sys.modules if f"{name}.".startswith(PAGES)]
-    return {name: sys.modules.pop(name) for name in made}
+    if rules != _site:
+        _site.clear()
+        _site.update(rules)
+        signals.cache_clear()
 
 
 @cache

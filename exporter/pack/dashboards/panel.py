@@ -185,6 +185,7 @@ def graph(
     bars: bool = False,
     log: bool = False,
     at_least: float | None = None,
+    absent_: str = "",
     width: int = 0,
     height: int = 8,
     links: Sequence[Json] = (),
@@ -195,6 +196,7 @@ def graph(
     `at_least` says how far it goes when values are low. `named` are series with a colour of their own meaning;
     those whose legend is no label have one without being named. `legend` is "list" below, for up to six series with
     short names, "table" below with last, mean and max, or "side", a table on the right of a wide panel, for more.
+    `absent_` is said where a lack of data is no fault.
     """
     if limit:
         text = f"{text} Dashed: where {limit.alert} begins."
@@ -212,6 +214,7 @@ def graph(
     if log:
         custom["scaleDistribution"] = {"type": "log", "log": 10}
     defaults: Json = {"color": {"mode": "palette-classic-by-name"}, "custom": custom, "min": 0}
+    defaults |= {"noValue": absent_} if absent_ else {}
     if log:
         del defaults["min"], custom["axisSoftMin"]
     if most is not None:
@@ -406,6 +409,7 @@ def table(
     sort: str = "",
     order: str = "",
     unit_: str = "short",
+    absent_: str = "",
     width: int = 0,
     height: int = 8,
     links: Sequence[Json] = (),
@@ -432,7 +436,7 @@ def table(
     defaults = {
         "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False},
         "thresholds": thresholds(base=colours.NONE),
-        "noValue": "",  # of a cell: a label that a row does not have
+        "noValue": absent_,  # of a cell too: a label that a row does not have
     }
     options: Json = {"showHeader": True, "cellHeight": "sm"}
     if sort:

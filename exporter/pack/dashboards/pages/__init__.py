@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from exporter.pack.dashboards.pages.causes import CAUSES
-from exporter.pack.dashboards.pages.database import DATABASE
-from exporter.pack.dashboards.pages.exporter import MONITORING
-from exporter.pack.dashboards.pages.overview import OVERVIEW
-from exporter.pack.dashboards.pages.probes import PROBES
-from exporter.pack.dashboards.pages.queries import QUERIES
-from exporter.pack.dashboards.pages.server import SERVER
-from exporter.pack.dashboards.pages.workload import WORKLOAD
+import json
 
-DASHBOARDS = (OVERVIEW, CAUSES, SERVER, DATABASE, QUERIES, WORKLOAD, PROBES, MONITORING)
+from exporter.pack.dashboards.dashboard import Dashboard
+from exporter.pack.dashboards.pages import (
+    causes,
+    database,
+    exporter,
+    overview,
+    probes,
+    queries,
+    server,
+    workload,
+)
+
+
+def dashboards() -> tuple[Dashboard, ...]:
+    """Return all of them, with the thresholds that are in force now."""
+    pages = (overview, causes, server, database, queries, workload, probes, exporter)
+    return tuple(page.dashboard() for page in pages)
+
+
+def files() -> dict[str, str]:
+    """Return each dashboard's JSON by the name of its file."""
+    return {
+        f"{one.name}.json": json.dumps(one.json(), indent=1, ensure_ascii=False) + "\n"
+        for one in dashboards()
+    }

@@ -390,15 +390,16 @@ def cost() -> list[Panel]:
     ]
 
 
-MONITORING = Dashboard(
-    "exporter",
-    "Exporter",
-    "Does the monitoring itself see everything, and what does it cost.",
-    [
-        Row("", [tiles(), blind(), [exporters()]]),
-        Row("What is read", [collectors(), failures()]),
-        Row("Samplers", [samplers()]),
-        Row("What the monitoring costs", [cost()]),
-    ],
-    fleet=True,
-)
+def dashboard() -> Dashboard:
+    return Dashboard(
+        "exporter",
+        "Exporter",
+        "Does the monitoring itself see everything, and what does it cost.",
+        [
+            Row("", [tiles(), blind(), [exporters()]]),
+            Row("What is read", [collectors(), failures()]),
+            Row("Samplers", [samplers()]),
+            Row("What the monitoring costs", [cost()]),
+        ],
+        fleet=True,
+    )

@@ -258,12 +258,13 @@ def saturation() -> Panel:
     )
 
 
-OVERVIEW = Dashboard(
-    "overview",
-    "Overview",
-    "Is MLflow well, and if not, which cause is it.",
-    [
-        Row("", [tiles(), [board(), timeline()], [path(), saturation()]]),
-    ],
-    fleet=True,
-)
+def dashboard() -> Dashboard:
+    return Dashboard(
+        "overview",
+        "Overview",
+        "Is MLflow well, and if not, which cause is it.",
+        [
+            Row("", [tiles(), [board(), timeline()], [path(), saturation()]]),
+        ],
+        fleet=True,
+    )

@@ -91,12 +91,6 @@ def places(title: str, text: str, queries: Queries, **options: Any) -> Panel:
     return made
 
 
-def without(one: Panel, text: str) -> Panel:
-    """Return the panel with words of its own for the lack of data that is no fault."""
-    one.json["fieldConfig"]["defaults"]["noValue"] = text
-    return one
-
-
 def tails() -> Json:
     """Return the override that draws p95 thin, dashed and grey; what has a colour takes it from a later one."""
     return {
@@ -133,7 +127,7 @@ def mean(probe: str, by: str = "") -> str:
         / (sum by ({by}) (rate(mlflow_probe_duration_seconds_count{{{probe}}}[$__rate_interval])) > 0)"""
 
 
-def parts(title: str, text: str, probe: str) -> Panel:
+def parts(title: str, text: str, probe: str, absent_: str = "") -> Panel:
     """Return the mean seconds of an attempt in each phase, as areas."""
     return graph(
         title,
@@ -145,6 +139,7 @@ def parts(title: str, text: str, probe: str) -> Panel:
         },
         unit_="s",
         stacked=True,
+        absent_=absent_,
     )
 
 
@@ -354,18 +349,16 @@ def elsewhere() -> list[list[Panel]]:
     named = f'probe!~"{OWN}"'
     return [
         [
-            without(
-                places(
-                    "Round trip by path",
-                    "Mean of each path to the server: connect, and of /health the time to the first byte. Normal is "
-                    "below 10 ms. Above the line for 5 minutes, while the server itself is quick, is "
-                    "MlflowClientNetworkSlow. Empty without an exporter at another place or a named URL.",
-                    {"{{path}} {{phase}}": "mlflow:path_phase_seconds:mean5m"},
-                    unit_="s",
-                    limit=Limit("MlflowClientNetworkSlow"),
-                    at_least=0.04,
-                ),
-                f"{nobody}, and no URL in probes.urls",
+            places(
+                "Round trip by path",
+                "Mean of each path to the server: connect, and of /health the time to the first byte. Normal is "
+                "below 10 ms. Above the line for 5 minutes, while the server itself is quick, is "
+                "MlflowClientNetworkSlow. Empty without an exporter at another place or a named URL.",
+                {"{{path}} {{phase}}": "mlflow:path_phase_seconds:mean5m"},
+                unit_="s",
+                limit=Limit("MlflowClientNetworkSlow"),
+                at_least=0.04,
+                absent_=f"{nobody}, and no URL in probes.urls",
             ),
             places(
                 "/health, here and there",
@@ -381,30 +374,26 @@ def elsewhere() -> list[list[Panel]]:
             ),
         ],
         [
-            without(
-                parts(
-                    "Parts of a /health call from there",
-                    "Where a call of /health from other places spends its time, in the mean. Normal is one round trip "
-                    "in connect and one in processing. Much in processing while the server is quick is a proxy, mesh "
-                    "or VPN, in resolve the name server of that place. Empty without an exporter at another place.",
-                    'probe="health", vantage!="server"',
-                ),
-                nobody,
+            parts(
+                "Parts of a /health call from there",
+                "Where a call of /health from other places spends its time, in the mean. Normal is one round trip "
+                "in connect and one in processing. Much in processing while the server is quick is a proxy, mesh "
+                "or VPN, in resolve the name server of that place. Empty without an exporter at another place.",
+                'probe="health", vantage!="server"',
+                absent_=nobody,
             ),
-            without(
-                places(
-                    "Named URLs",
-                    "What half and 95 % of the calls to each URL of probes.urls take at most. Normal is what it was "
-                    "last week; where it rose, the table above has the part of the call that did. Empty without "
-                    "probes.urls.",
-                    {
-                        "p50 {{probe}} {{vantage}}": quantile(0.5, named, "vantage, probe"),
-                        "p95 {{probe}} {{vantage}}": quantile(0.95, named, "vantage, probe"),
-                    },
-                    unit_="s",
-                    overrides=[tails()],
-                ),
-                "No URL in probes.urls",
+            places(
+                "Named URLs",
+                "What half and 95 % of the calls to each URL of probes.urls take at most. Normal is what it was "
+                "last week; where it rose, the table above has the part of the call that did. Empty without "
+                "probes.urls.",
+                {
+                    "p50 {{probe}} {{vantage}}": quantile(0.5, named, "vantage, probe"),
+                    "p95 {{probe}} {{vantage}}": quantile(0.95, named, "vantage, probe"),
+                },
+                unit_="s",
+                overrides=[tails()],
+                absent_="No URL in probes.urls",
             ),
         ],
     ]
@@ -424,33 +413,32 @@ def attempts() -> list[Panel]:
             unit_="cpm",
             legend="side",
         ),
-        without(
-            table(
-                "Certificates",
-                "Time until the server's own certificate expires, as each probe last saw it. Normal is more than two "
-                "weeks; after its end every call fails, the probes' with reason tls. Empty without TLS.",
-                "min by (vantage, probe) (mlflow_probe_certificate_expiry_timestamp_seconds) - time()",
-                [
-                    Column("vantage", "From", width=160),
-                    Column("probe", "Probe", width=140),
-                    Column("Value", "Expires in", "s", decimals=1, steps=EXPIRY),
-                ],
-            ),
-            "No TLS",
+        table(
+            "Certificates",
+            "Time until the server's own certificate expires, as each probe last saw it. Normal is more than two "
+            "weeks; after its end every call fails, the probes' with reason tls. Empty without TLS.",
+            "min by (vantage, probe) (mlflow_probe_certificate_expiry_timestamp_seconds) - time()",
+            [
+                Column("vantage", "From", width=160),
+                Column("probe", "Probe", width=140),
+                Column("Value", "Expires in", "s", decimals=1, steps=EXPIRY),
+            ],
+            absent_="No TLS",
         ),
     ]
 
 
-PROBES = Dashboard(
-    "probes",
-    "Probes and network",
-    "What the exporter's probes see from each place, and on which part of the way the time goes.",
-    [
-        Row("", [[now()], answers()]),
-        Row("What fails", [failures()]),
-        Row("How long it takes", [durations(), path()]),
-        Row("The way to the database", [database()]),
-        Row("From other places", elsewhere(), closed=True),
-        Row("Attempts and certificates", [attempts()], closed=True),
-    ],
-)
+def dashboard() -> Dashboard:
+    return Dashboard(
+        "probes",
+        "Probes and network",
+        "What the exporter's probes see from each place, and on which part of the way the time goes.",
+        [
+            Row("", [[now()], answers()]),
+            Row("What fails", [failures()]),
+            Row("How long it takes", [durations(), path()]),
+            Row("The way to the database", [database()]),
+            Row("From other places", elsewhere(), closed=True),
+            Row("Attempts and certificates", [attempts()], closed=True),
+        ],
+    )

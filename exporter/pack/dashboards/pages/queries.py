@@ -434,15 +434,16 @@ def statistics() -> list[Panel]:
     ]
 
 
-QUERIES = Dashboard(
-    "queries",
-    "Queries",
-    "Which operation and which statement take the database's time, and what they cost it.",
-    [
-        Row("", [tiles(), work(), [slowest()]]),
-        Row("By operation", operations()),
-        Row("What operations cost", costs()),
-        Row("Indexes", [indexes()]),
-        Row("What pg_stat_statements sees", [statistics()], closed=True),
-    ],
-)
+def dashboard() -> Dashboard:
+    return Dashboard(
+        "queries",
+        "Queries",
+        "Which operation and which statement take the database's time, and what they cost it.",
+        [
+            Row("", [tiles(), work(), [slowest()]]),
+            Row("By operation", operations()),
+            Row("What operations cost", costs()),
+            Row("Indexes", [indexes()]),
+            Row("What pg_stat_statements sees", [statistics()], closed=True),
+        ],
+    )

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from exporter.pack.dashboards import colours
 from exporter.pack.dashboards.dashboard import Dashboard, Row
-from exporter.pack.dashboards.pages.database.disk import CACHE, LOG
-from exporter.pack.dashboards.pages.database.host import HOST
-from exporter.pack.dashboards.pages.database.indexes import INDEXES
-from exporter.pack.dashboards.pages.database.load import CONNECTIONS, LOAD, LOCKS, active
-from exporter.pack.dashboards.pages.database.replication import REPLICATION, SQLITE
-from exporter.pack.dashboards.pages.database.settings import SETTINGS
-from exporter.pack.dashboards.pages.database.tables import TABLES, VACUUM
+from exporter.pack.dashboards.pages.database.disk import cache_row, log_row
+from exporter.pack.dashboards.pages.database.host import host_row
+from exporter.pack.dashboards.pages.database.indexes import indexes_row
+from exporter.pack.dashboards.pages.database.load import active, connections_row, load_row, locks_row
+from exporter.pack.dashboards.pages.database.replication import replication_row, sqlite_row
+from exporter.pack.dashboards.pages.database.settings import settings_row
+from exporter.pack.dashboards.pages.database.tables import tables_row, vacuum_row
 from exporter.pack.dashboards.panel import Limit, Panel, above, stat
 from exporter.pack.dashboards.terms import SERVER
 
@@ -93,18 +93,22 @@ def tiles() -> list[Panel]:
     ]
 
 
-DATABASE = Dashboard(
-    "database",
-    "Database",
-    "What Postgres does for MLflow, what it waits for, and which of its limits is near.",
-    [
-        Row("", [tiles()]),
-        LOAD,
-        CONNECTIONS,
-        LOCKS,
-        *(replace(row, closed=True) for row in (CACHE, LOG, HOST, TABLES, INDEXES, VACUUM)),
-        SETTINGS,
-        REPLICATION,
-        SQLITE,
-    ],
-)
+def dashboard() -> Dashboard:
+    return Dashboard(
+        "database",
+        "Database",
+        "What Postgres does for MLflow, what it waits for, and which of its limits is near.",
+        [
+            Row("", [tiles()]),
+            load_row(),
+            connections_row(),
+            locks_row(),
+            *(
+                replace(row, closed=True)
+                for row in (cache_row(), log_row(), host_row(), tables_row(), indexes_row(), vacuum_row())
+            ),
+            settings_row(),
+            replication_row(),
+            sqlite_row(),
+        ],
+    )

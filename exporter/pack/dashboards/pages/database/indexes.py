@@ -153,66 +153,68 @@ INDEX_COLOURS = {
     "uq_experiments_workspace_name": "light-blue",
 }
 
-INDEXES = Row(
-    "Indexes",
-    [
-        index_tiles(),
-        [found(), plans()],
+
+def indexes_row() -> Row:
+    return Row(
+        "Indexes",
         [
-            by_table(
-                "Rows read by whole-table scans",
-                "Live rows that scans of the whole table read, a second. Small tables are always read so. Hundreds of "
-                "thousands of runs, metrics or tags: searches without an index, database-indexes. The exporter itself "
-                "reads runs every 5 minutes.",
-                change("mlflow_db_table_sequential_rows_read_total"),
-            ),
-            by_table(
-                "Whole-table scans",
-                "Scans of each table from its beginning to its end, a second; parallel workers count. Many of a small "
-                "table are normal, some each minute of a large one are not.",
-                change("mlflow_db_table_sequential_scans_total"),
-            ),
-            by_table(
-                "HOT updates",
-                "Share of each table's updates that needed no new entry in any index. Near 100 % is normal; it falls "
-                "when an index on a value that changes was added, or pages have no room: a lower fillfactor.",
-                "max by (table) (clamp_max(rate(mlflow_db_table_rows_hot_updated_total[$__rate_interval])"
-                " / (rate(mlflow_db_table_rows_updated_total[$__rate_interval]) > 0), 1))",
-                unit="percentunit",
-                at_least=1,
-                zeros=True,
-            ),
+            index_tiles(),
+            [found(), plans()],
+            [
+                by_table(
+                    "Rows read by whole-table scans",
+                    "Live rows that scans of the whole table read, a second. Small tables are always read so. "
+                    "Hundreds of thousands of runs, metrics or tags: searches without an index, database-indexes. The "
+                    "exporter itself reads runs every 5 minutes.",
+                    change("mlflow_db_table_sequential_rows_read_total"),
+                ),
+                by_table(
+                    "Whole-table scans",
+                    "Scans of each table from its beginning to its end, a second; parallel workers count. Many of a "
+                    "small table are normal, some each minute of a large one are not.",
+                    change("mlflow_db_table_sequential_scans_total"),
+                ),
+                by_table(
+                    "HOT updates",
+                    "Share of each table's updates that needed no new entry in any index. Near 100 % is normal; it "
+                    "falls when an index on a value that changes was added, or pages have no room: a lower fillfactor.",
+                    "max by (table) (clamp_max(rate(mlflow_db_table_rows_hot_updated_total[$__rate_interval])"
+                    " / (rate(mlflow_db_table_rows_updated_total[$__rate_interval]) > 0), 1))",
+                    unit="percentunit",
+                    at_least=1,
+                    zeros=True,
+                ),
+            ],
+            [
+                graph(
+                    "Index scans, a second",
+                    "The fifteen indexes that are used most. One that falls to 0 while its table's whole-table scans "
+                    "rise was dropped, is invalid, or the planner's statistics are old: ANALYZE.",
+                    {
+                        "{{index}}": "topk(15, max by (table, index)"
+                        " (rate(mlflow_db_index_scans_total[$__rate_interval])) > 0)"
+                    },
+                    unit_="short",
+                    legend="side",
+                    overrides=[fixed(name, colour) for name, colour in INDEX_COLOURS.items()],
+                    width=12,
+                    height=9,
+                ),
+                table(
+                    "Indexes that were never scanned",
+                    "Indexes without a scan since the statistics began, those of the largest tables first. Many are "
+                    "normal: they serve what you do not use. Never drop MLflow's own, least of all primary keys.",
+                    "max by (table) (mlflow_db_table_index_bytes) * on (table) group_right ()"
+                    " (max by (table, index) (mlflow_db_index_scans_total) == bool 0) > 0",
+                    [
+                        Column("index", "Index"),
+                        Column("table", "Table", width=140),
+                        Column("Value", "Indexes of table", "bytes", 135),
+                    ],
+                    sort="Indexes of table",
+                    width=12,
+                    height=9,
+                ),
+            ],
         ],
-        [
-            graph(
-                "Index scans, a second",
-                "The fifteen indexes that are used most. One that falls to 0 while its table's whole-table scans rise "
-                "was dropped, is invalid, or the planner's statistics are old: ANALYZE.",
-                {
-                    "{{index}}": "topk(15, max by (table, index)"
-                    " (rate(mlflow_db_index_scans_total[$__rate_interval])) > 0)"
-                },
-                unit_="short",
-                legend="side",
-                overrides=[fixed(name, colour) for name, colour in INDEX_COLOURS.items()],
-                width=12,
-                height=9,
-            ),
-            table(
-                "Indexes that were never scanned",
-                "Indexes without a scan since the statistics began, those of the largest tables first. Many are "
-                "normal: they serve what you do not use. Never drop MLflow's own, least of all primary keys.",
-                "max by (table) (mlflow_db_table_index_bytes) * on (table) group_right ()"
-                " (max by (table, index) (mlflow_db_index_scans_total) == bool 0) > 0",
-                [
-                    Column("index", "Index"),
-                    Column("table", "Table", width=140),
-                    Column("Value", "Indexes of table", "bytes", 135),
-                ],
-                sort="Indexes of table",
-                width=12,
-                height=9,
-            ),
-        ],
-    ],
-)
+    )

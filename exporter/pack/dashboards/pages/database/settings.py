@@ -119,37 +119,38 @@ risks: [runbook]({RUNBOOKS}/database-configuration.md#fix-for-good).
 """
 
 
-SETTINGS = Row(
-    "Settings",
-    [
+def settings_row() -> Row:
+    return Row(
+        "Settings",
         [
-            stat(
-                "Outside their range",
-                "Settings that do not suit the database's machine; the list below says which. Nothing is broken: "
-                "MlflowDatabaseSettingUnsuitable.",
-                f"sum({VERDICT} > bool 0)",
-                unit_="short",
-                steps=[above(colours.OK, 0), above(colours.INFO, 1)],
-                absent_="no data",
-            ),
-            stat(
-                "Restart due",
-                "Settings that were changed and wait for a restart of Postgres: SELECT name, setting FROM pg_settings "
-                "WHERE pending_restart names them. Normal is 0.",
-                "max(mlflow_db_settings_pending_restart)",
-                steps=[above(colours.OK, 0), above(colours.NEAR, 1)],
-                absent_="no data",
-            ),
-            stat(
-                "Sees all sessions",
-                "Whether the exporter's role may see the sessions and statements of all roles. NO: GRANT pg_monitor "
-                "to it, or load and connections of others are not known.",
-                "max(mlflow_db_monitor_privilege)",
-                maps={0: ("NO", colours.NEAR), 1: ("YES", colours.OK)},
-                absent_="no data",
-            ),
+            [
+                stat(
+                    "Outside their range",
+                    "Settings that do not suit the database's machine; the list below says which. Nothing is broken: "
+                    "MlflowDatabaseSettingUnsuitable.",
+                    f"sum({VERDICT} > bool 0)",
+                    unit_="short",
+                    steps=[above(colours.OK, 0), above(colours.INFO, 1)],
+                    absent_="no data",
+                ),
+                stat(
+                    "Restart due",
+                    "Settings that were changed and wait for a restart of Postgres: SELECT name, setting FROM "
+                    "pg_settings WHERE pending_restart names them. Normal is 0.",
+                    "max(mlflow_db_settings_pending_restart)",
+                    steps=[above(colours.OK, 0), above(colours.NEAR, 1)],
+                    absent_="no data",
+                ),
+                stat(
+                    "Sees all sessions",
+                    "Whether the exporter's role may see the sessions and statements of all roles. NO: GRANT "
+                    "pg_monitor to it, or load and connections of others are not known.",
+                    "max(mlflow_db_monitor_privilege)",
+                    maps={0: ("NO", colours.NEAR), 1: ("YES", colours.OK)},
+                    absent_="no data",
+                ),
+            ],
+            [audit(), words("What is right", GUIDE, width=10, height=25)],
         ],
-        [audit(), words("What is right", GUIDE, width=10, height=25)],
-    ],
-    closed=True,
-)
+        closed=True,
+    )

@@ -115,92 +115,97 @@ def sizes() -> Panel:
     )
 
 
-TABLES = Row(
-    "Tables",
-    [
-        [sizes()],
+def tables_row() -> Row:
+    return Row(
+        "Tables",
         [
-            by_table(
-                "Size with indexes",
-                "Bytes of each table with its indexes, the five largest. They grow with what jobs log and never shrink "
-                "by themselves: mlflow gc removes deleted runs, and VACUUM makes their room free for new ones.",
-                "max by (table) (mlflow_db_table_bytes + mlflow_db_table_index_bytes)",
-                unit="bytes",
-            ),
-            by_table(
-                "Rows",
-                "Rows of each table as Postgres estimates them, the five with most. It moves in steps, at each "
-                "ANALYZE. 100 million rows of metrics and more: log fewer points, or fewer keys.",
-                of("mlflow_db_table_rows"),
-            ),
-            by_table(
-                "Rows inserted",
-                "Rows inserted into each table, a second: of metrics the points logged, of params the parameters, of "
-                "runs those started. A peak that everything else follows is a job that logs too much: logging-pattern.",
-                change("mlflow_db_table_rows_inserted_total"),
-            ),
+            [sizes()],
+            [
+                by_table(
+                    "Size with indexes",
+                    "Bytes of each table with its indexes, the five largest. They grow with what jobs log and never "
+                    "shrink by themselves: mlflow gc removes deleted runs, and VACUUM makes their room free for new "
+                    "ones.",
+                    "max by (table) (mlflow_db_table_bytes + mlflow_db_table_index_bytes)",
+                    unit="bytes",
+                ),
+                by_table(
+                    "Rows",
+                    "Rows of each table as Postgres estimates them, the five with most. It moves in steps, at each "
+                    "ANALYZE. 100 million rows of metrics and more: log fewer points, or fewer keys.",
+                    of("mlflow_db_table_rows"),
+                ),
+                by_table(
+                    "Rows inserted",
+                    "Rows inserted into each table, a second: of metrics the points logged, of params the parameters, "
+                    "of runs those started. A peak that everything else follows is a job that logs too much: "
+                    "logging-pattern.",
+                    change("mlflow_db_table_rows_inserted_total"),
+                ),
+            ],
         ],
-    ],
-)
+    )
 
 
-VACUUM = Row(
-    "Vacuum",
-    [
+def vacuum_row() -> Row:
+    return Row(
+        "Vacuum",
         [
-            by_table(
-                "Dead rows against those due",
-                "Dead rows of each table above 100,000 rows for those at which autovacuum begins; up to 1 is normal. "
-                "Above the line: MlflowAutovacuumBehind; an old transaction, a slot that nobody reads, or too few "
-                "workers.",
-                DUE,
-                limit=Limit("MlflowAutovacuumBehind", "dead-rows"),
-                at_least=2.2,
-                unit="none",
-                zeros=True,
-                otherwise=' or on () label_replace(0 * max(mlflow_db_table_dead_rows), "table", "all smaller", "", "")',
-            ),
-            graph(
-                "Transaction ids used",
-                "Part of the transaction ids that are used up since the oldest database was frozen. Below 10 % is "
-                "normal. Above the line: MlflowAutovacuumBehind; at 100 % Postgres takes no more writes.",
-                {"used": "max(mlflow_db_transaction_id_age_ratio)"},
-                limit=Limit("MlflowAutovacuumBehind", "transaction-ids"),
-                at_least=0.55,
-            ),
-            graph(
-                "Autovacuum workers",
-                "Autovacuum workers at work in any database of the server. At the maximum for hours while dead rows "
-                "grow: raise autovacuum_vacuum_cost_limit, then the workers. Always 0 while they grow: it is off.",
-                {
-                    "at work": "max(mlflow_db_autovacuum_workers)",
-                    "limit": 'max(mlflow_db_setting{name="autovacuum_max_workers"})',
-                },
-                overrides=[limit_line()],
-            ),
+            [
+                by_table(
+                    "Dead rows against those due",
+                    "Dead rows of each table above 100,000 rows for those at which autovacuum begins; up to 1 is "
+                    "normal. Above the line: MlflowAutovacuumBehind; an old transaction, a slot that nobody reads, or "
+                    "too few workers.",
+                    DUE,
+                    limit=Limit("MlflowAutovacuumBehind", "dead-rows"),
+                    at_least=2.2,
+                    unit="none",
+                    zeros=True,
+                    otherwise=" or on () label_replace(0 * max(mlflow_db_table_dead_rows), "
+                    '"table", "all smaller", "", "")',
+                ),
+                graph(
+                    "Transaction ids used",
+                    "Part of the transaction ids that are used up since the oldest database was frozen. Below 10 % is "
+                    "normal. Above the line: MlflowAutovacuumBehind; at 100 % Postgres takes no more writes.",
+                    {"used": "max(mlflow_db_transaction_id_age_ratio)"},
+                    limit=Limit("MlflowAutovacuumBehind", "transaction-ids"),
+                    at_least=0.55,
+                ),
+                graph(
+                    "Autovacuum workers",
+                    "Autovacuum workers at work in any database of the server. At the maximum for hours while dead "
+                    "rows grow: raise autovacuum_vacuum_cost_limit, then the workers. Always 0 while they grow: it is "
+                    "off.",
+                    {
+                        "at work": "max(mlflow_db_autovacuum_workers)",
+                        "limit": 'max(mlflow_db_setting{name="autovacuum_max_workers"})',
+                    },
+                    overrides=[limit_line()],
+                ),
+            ],
+            [
+                by_table(
+                    "Dead rows",
+                    "Rows that were updated or deleted and that vacuum has yet to remove, the five tables with most. "
+                    "A saw is normal; a line that only rises means that something holds vacuum back.",
+                    of("mlflow_db_table_dead_rows"),
+                ),
+                by_table(
+                    "Inserted since the last vacuum",
+                    "Rows inserted since: tables that only grow, as metrics, are vacuumed for them, once a fifth was "
+                    "added (autovacuum_vacuum_insert_scale_factor). Normal is a saw; a line that only climbs is a "
+                    "vacuum that does not come.",
+                    of("mlflow_db_table_rows_inserted_since_vacuum"),
+                ),
+                by_table(
+                    "Changed since the last analyze",
+                    "Rows changed since the planner's statistics were made. More than half of a table: plans may be "
+                    "wrong; ANALYZE it. It falls back to 0 at each ANALYZE.",
+                    of("mlflow_db_table_rows_changed_since_analyze"),
+                ),
+            ],
         ],
-        [
-            by_table(
-                "Dead rows",
-                "Rows that were updated or deleted and that vacuum has yet to remove, the five tables with most. A saw "
-                "is normal; a line that only rises means that something holds vacuum back.",
-                of("mlflow_db_table_dead_rows"),
-            ),
-            by_table(
-                "Inserted since the last vacuum",
-                "Rows inserted since: tables that only grow, as metrics, are vacuumed for them, once a fifth was added "
-                "(autovacuum_vacuum_insert_scale_factor). Normal is a saw; a line that only climbs is a vacuum that "
-                "does not "
-                "come.",
-                of("mlflow_db_table_rows_inserted_since_vacuum"),
-            ),
-            by_table(
-                "Changed since the last analyze",
-                "Rows changed since the planner's statistics were made. More than half of a table: plans may be wrong; "
-                "ANALYZE it. It falls back to 0 at each ANALYZE.",
-                of("mlflow_db_table_rows_changed_since_analyze"),
-            ),
-        ],
-    ],
-    closed=True,
-)
+        closed=True,
+    )
