@@ -15,8 +15,6 @@ from tests.lab import tools
 from tests.lab.postgres import Postgres
 from tests.lab.servers import Exporter, HttpServer, MlflowServer
 
-PASSWORD = "bench"
-
 
 @dataclass(frozen=True, eq=False)
 class Target:
@@ -118,15 +116,6 @@ def probe(of: str) -> str:
     return "/probe?" + urlencode({"module": "http_2xx", "target": of})
 
 
-def role(postgres: Postgres, name: str, of: str) -> str:
-    """Create a role that is a member of `of`; returns its name."""
-    postgres.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}' IN ROLE {of}")
-    return name
-
-
-def ours(
-    server: MlflowServer | None, dsn: str, *args: str, env: dict[str, str] | None = None, port: int = 0
-) -> Exporter:
-    """Return our exporter with its defaults; the server's port, as others may run one on this machine."""
-    where = ["--server.port", str(server.port)] if server else []
-    return Exporter([*where, *args], {"MLFLOW_EXPORTER_DATABASE_DSN": dsn} | (env or {}), port)
+def ours(server: MlflowServer, dsn: str, *args: str) -> Exporter:
+    """Return our exporter with its defaults; told the server's port, as others may run one on this machine."""
+    return Exporter(["--server.port", str(server.port), *args], {"MLFLOW_EXPORTER_DATABASE_DSN": dsn})

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 
@@ -30,7 +30,7 @@ PAUSE_SECONDS = 0.02
 
 SIGN_IN = re.compile(rb"connection authorized: user=(\w+)")
 WORK = b"""
-select userid::regrole::text, sum(total_exec_time) / 1000, sum(calls)::float8,
+select userid::regrole::text, sum(total_exec_time) / 1000, sum(total_plan_time) / 1000, sum(calls)::float8,
        sum(temp_blks_read + temp_blks_written)::float8
 from pg_stat_statements(false) group by 1"""
 
@@ -40,6 +40,7 @@ class Work:
     """What a role has had Postgres do."""
 
     seconds: float = 0.0
+    planning: float = 0.0
     statements: float = 0.0
     temp_blocks: float = 0.0
     sessions: float = 0.0
@@ -47,6 +48,7 @@ class Work:
     def since(self, before: Work) -> Work:
         return Work(
             self.seconds - before.seconds,
+            self.planning - before.planning,
             self.statements - before.statements,
             self.temp_blocks - before.temp_blocks,
             self.sessions - before.sessions,
@@ -91,9 +93,9 @@ class Books:
         *lines, self._rest = (self._rest + self._log.read()).split(b"\n")
         self._sessions.update(found[1].decode() for line in lines if (found := SIGN_IN.search(line)))
         rows = self._session.execute(WORK).fetchall()
-        done = {role: (seconds, statements, blocks) for role, seconds, statements, blocks in rows}
+        done = {role: Work(*figures) for role, *figures in rows}
         roles = done.keys() | self._sessions.keys()
-        return {one: Work(*done.get(one, (0.0, 0.0, 0.0)), float(self._sessions[one])) for one in roles}
+        return {one: replace(done.get(one, Work()), sessions=float(self._sessions[one])) for one in roles}
 
 
 class Meter:
@@ -144,6 +146,10 @@ class Meter:
     def work(self, target: Target) -> Work:
         """Return what the target's role has cost its Postgres so far."""
         return self._books[target.postgres].read().get(target.role, Work()) if target.postgres else Work()
+
+    def proportional(self, target: Target) -> int:
+        """Return the memory of its process, of what it shares with others its share."""
+        return int(psutil.Process(target.pid).memory_full_info().pss)
 
     def _get(self, target: Target) -> tuple[bytes, str]:
         client = self._clients[target]

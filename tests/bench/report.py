@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
+from typing import TYPE_CHECKING
 
+from tests.bench.exporters import Target
 from tests.bench.meter import Measured, Scrape
 
+if TYPE_CHECKING:
+    from tests.bench.curves import Far
+
 Rows = Iterable[Sequence[str]]
+Text = Callable[[float], str]
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,7 @@ class Figure:
 
     name: str
     of: Callable[[Scrape], float]
-    text: Callable[[float], str]
+    text: Text
     ratio: bool = True
 
 
@@ -48,6 +54,7 @@ FIGURES = (
     CPU,
     Figure("resident memory", lambda one: one.resident, mib),
     DATABASE,
+    Figure("database planning", lambda one: one.work.planning, ms),
     Figure("statements sent", lambda one: one.work.statements, whole, ratio=False),
     Figure("temporary blocks", lambda one: one.work.temp_blocks, whole, ratio=False),
     Figure("new sessions", lambda one: one.work.sessions, whole, ratio=False),
@@ -68,23 +75,37 @@ def together(peers: Sequence[Sequence[Scrape]], of: Callable[[Scrape], float]) -
     return [sum(map(of, turn)) for turn in zip(*peers, strict=True)]
 
 
-def side_by_side(measured: Measured) -> Iterator[Sequence[str]]:
-    """Yield the rows: of us, of each peer, of all peers together, and our share of theirs."""
+def side_by_side_table(measured: Measured, proportional: Mapping[Target, int], far: Far | None) -> str:
+    head = ["median of a scrape", *(target.name for target in measured), "peers together", "ours / theirs"]
+    return table(head, _rows(measured, proportional, far))
+
+
+def _rows(measured: Measured, proportional: Mapping[Target, int], far: Far | None) -> Iterator[Sequence[str]]:
     us, *peers = measured.values()
 
     def row(name: str, figure: Figure, summary: Callable[[Sequence[float]], float]) -> Sequence[str]:
         own = summary([figure.of(one) for one in us])
         each = [summary([figure.of(one) for one in peer]) for peer in peers]
-        theirs = summary(together(peers, figure.of))
-        share = f"{own / theirs:.2f}" if figure.ratio and theirs else ""
-        return [name, *map(figure.text, (own, *each, theirs)), share]
+        return _row(name, figure.text, own, each, summary(together(peers, figure.of)), ratio=figure.ratio)
 
     yield row("scrape, p50", LATENCY, median)
     yield row("scrape, p95", LATENCY, p95)
     for figure in FIGURES:
         yield row(figure.name, figure, median)
+    if proportional:
+        own, *others = map(float, proportional.values())
+        yield _row("proportional memory", mib, own, others, sum(others))
+    if far:
+        waits = [far.waits.get(one.name, 0.0) for one in measured]
+        moved = [far.moved.get(one.name, 0.0) for one in measured]
+        yield _row(
+            "round trips to the database", lambda one: f"{one:.1f}", waits[0], waits[1:], sum(waits[1:])
+        )
+        yield _row("bytes from and to the database", kib, moved[0], moved[1:], sum(moved[1:]))
 
 
-def side_by_side_table(measured: Measured) -> str:
-    head = ["median of a scrape", *(target.name for target in measured), "peers together", "ours / theirs"]
-    return table(head, side_by_side(measured))
+def _row(
+    name: str, text: Text, own: float, each: Sequence[float], theirs: float, *, ratio: bool = True
+) -> Sequence[str]:
+    share = f"{own / theirs:.2f}" if ratio and theirs else ""
+    return [name, *map(text, (own, *each, theirs)), share]

@@ -14,8 +14,7 @@ COLUMNS = {
     "tags": ("key", "value"),
     "metrics": ("key", "value", "timestamp", "step", "is_nan"),
 }
-TEXT_BYTES = 15_000_000 // 5_000  # of one text on average, when there are many
-BYTES_OF_A_KEY = 6  # ", $123"
+KEYS = 540  # of one statement on average, where there are many: 15 MB of texts in 5,000
 
 
 def tracked(postgres: Postgres) -> int:
@@ -32,9 +31,7 @@ def fill(postgres: Postgres, until: int) -> int:
     """Run statements until so many are tracked, of 3 kB on average from some hundred on; returns the texts' bytes."""
     missing = until - tracked(postgres)
     rows = max(1, missing // len(TABLES))
-    # Lengths around the average, at most one apart.
-    middle = TEXT_BYTES // BYTES_OF_A_KEY
-    shortest = max(1, middle - rows // 2)
+    shortest = max(1, KEYS - rows // 2)
     with closing(postgres.connect("mlflow", "mlflow")) as session, session.pipeline():
         for number in range(missing):
             table, length = TABLES[number % len(TABLES)], shortest + number // len(TABLES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
 from typing import Self
 
 CONNECTIONS = 500
@@ -42,6 +43,10 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
+    def pace(self, outward: bool) -> Callable[[float, int], float]:
+        """Return what says, for one direction of a connection, when bytes that are sent at a time arrive."""
+        return lambda now, size: now + self.delay
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0))
@@ -70,15 +75,20 @@ class Proxy:
             self._tasks.discard(task)
         self._tasks.add(task)
         try:
-            await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
+            # The proxy's end cancels; asyncio's callback of a connection would report that as a fault.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(
+                    self._pass(reader, far_writer, True), self._pass(far_reader, writer, False)
+                )
         finally:
             self._tasks.discard(task)
             for one in (writer, far_writer):
                 with contextlib.suppress(OSError):
                     one.close()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, outward: bool) -> None:
         """Read at once and write later, so that a delay is no limit of the rate."""
+        arrival = self.pace(outward)
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(PENDING)
 
         async def read() -> None:
@@ -88,7 +98,7 @@ class Proxy:
                     data = await reader.read(CHUNK)
                 except OSError:
                     data = b""
-                await queue.put((self._loop.time() + self.delay, data))
+                await queue.put((arrival(self._loop.time(), len(data)), data))
 
         async def write() -> None:
             with contextlib.suppress(OSError):
