@@ -48,7 +48,7 @@ def beside(found: Results, parts: set[str], scrapes: int, seconds: float) -> Non
             found.firsts = firsts_table(site)
         if "links" in parts:
             say("links")
-            found.far = curves.links(site, max(3, scrapes // 10))
+            found.far = curves.links(site, max(3, scrapes // 20))
 
 
 def growth(found: Results, parts: set[str], scrapes: int) -> None:

@@ -157,7 +157,7 @@ def processes(site: Site, scrapes: int, sizes: Sequence[int] = (0, 500, 2_000)) 
         running = 0
         for size in sizes:
             for _ in range(size - running):
-                begun.enter_context(_sleeping())
+                begun.enter_context(sleeping())
             running = size
             for target, found in zip(targets, measured(targets, scrapes), strict=True):
                 curve.add(target.name, replace(found, database=None))  # which is the same at any size
@@ -165,7 +165,7 @@ def processes(site: Site, scrapes: int, sizes: Sequence[int] = (0, 500, 2_000)) 
 
 
 @contextmanager
-def _sleeping() -> Iterator[None]:
+def sleeping() -> Iterator[None]:
     with subprocess.Popen(["sleep", "7200"], stdin=subprocess.DEVNULL) as process:
         try:
             yield
@@ -173,7 +173,7 @@ def _sleeping() -> Iterator[None]:
             process.kill()
 
 
-def probes(site: Site, scrapes: int, sizes: Sequence[int] = (1, 10), seconds: float = 60) -> Curve:
+def probes(site: Site, scrapes: int, sizes: Sequence[int] = (1, 10), seconds: float = 30) -> Curve:
     curve = Curve("probes", sizes, remark="CPU is of 15 s, with all probes")
     for size in sizes:
         with site.meanwhile():

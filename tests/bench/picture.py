@@ -114,7 +114,7 @@ def _wrapped(text: str) -> list[str]:
 
 def _round(most: float) -> float:
     """Return a round number that is not below this one."""
-    power = 10 ** math.floor(math.log10(most))
+    power: float = 10.0 ** math.floor(math.log10(most))
     return next(power * step for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if power * step >= most)
 
 

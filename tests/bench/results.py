@@ -64,8 +64,9 @@ class Results:
             yield "## Side by side"
             yield (
                 f"Each was scraped {self.scrapes} times in turn over a kept connection, with gzip, as Prometheus does. "
-                f"Postgres tracked 5,000 statements with {self.text_bytes / 1e6:.1f} MB of texts and "
-                f"evicted some {self.evicted} times; MLflow's 4 workers had {RATE} calls a second. `peers together` is their sum in each round."
+                f"Postgres tracked 5,000 statements with {self.text_bytes / 1e6:.1f} MB of texts and evicted some "
+                f"{self.evicted} times; MLflow's 4 workers had {RATE} calls a second. `peers together` is their sum in "
+                "each round."
             )
             yield report.side_by_side_table(self.scraped, self.proportional, self.far)
         if self.hours:
