@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import psutil
@@ -25,6 +26,7 @@ class Hours:
     work: Work
     scrapes: tuple[Scrape, ...]
     resident: int
+    peak: int
     proportional: int
 
     def hourly(self, amount: float) -> float:
@@ -57,6 +59,7 @@ def _summed(
         work=meter.work(target).since(work),
         scrapes=tuple(scrapes),
         resident=memory.rss,
+        peak=_peak(target.pid),
         proportional=memory.pss,
     )
 
@@ -90,10 +93,17 @@ def hourly_table(found: dict[Target, Hours]) -> str:
             "CPU of a scrape, p50", [1000 * median(one.cpu for one in each.scrapes) for each in all_of], " ms"
         )
         yield row("resident memory", [one.resident / 2**20 for one in all_of], " MiB")
+        yield row("resident memory at its peak", [one.peak / 2**20 for one in all_of], " MiB")
         yield row("proportional memory", [one.proportional / 2**20 for one in all_of], " MiB")
 
     head = ["scraped every 15 s", *(target.name for target in found), "peers together", "ours / theirs"]
     return table(head, rows())
+
+
+def _peak(pid: int) -> int:
+    """Return the most bytes that a process has ever had resident."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 def _less(all_of: Sequence[float], some: Sequence[float]) -> list[float]:
