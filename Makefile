@@ -11,9 +11,10 @@ SERVERS = .venv-mlflow/.done .tools/debian.done .tools/postgres.done
 help:
 	@echo 'make demo [MINUTES=n]  a real MLflow, Postgres, load, exporter, Prometheus on this machine; Ctrl-C ends'
 	@echo 'make demo FAULT=cause  the same, and what is notified when that cause is made to happen and undone'
-	@echo 'make test              all of: lint types unit contract lint-pack integration'
+	@echo 'make test              all of: lint types unit contract lint-pack integration bench-ci'
 	@echo 'make lint-pack         lint the alerts and run their tests, with promtool and amtool'
 	@echo 'make faults            make every cause happen, write tests/faults/MATRIX.md, ask the dashboards; faults-ci: some'
+	@echo 'make bench             measure what it costs beside what it replaces, write tests/bench/RESULTS.md; 20 minutes'
 	@echo 'make compose-test      run docker-compose.yml on a Docker Engine of its own, to a notification; as root, 13 minutes'
 	@echo 'make soak [MINUTES=n]  compressed days of the exporter, an hour of them: does it grow, is it ever late'
 	@echo 'make oldest            run tests with the oldest dependencies that pyproject.toml allows, half of it servers'
@@ -24,7 +25,7 @@ help:
 
 # One after the other, so that the first failure is the last thing on the screen.
 test:
-	@for step in lint types unit contract lint-pack integration; do $(MAKE) --silent $$step || exit 1; done
+	@for step in lint types unit contract lint-pack integration bench-ci; do $(MAKE) --silent $$step || exit 1; done
 
 lint: .venv/.done
 	@$(BIN)/ruff check --quiet .
@@ -58,6 +59,14 @@ faults: tools
 
 faults-ci: tools
 	@exec $(BIN)/python -m tests.faults --ci
+
+# Beside Debian's postgres_exporter, process-exporter and blackbox_exporter; on a machine that does nothing else.
+bench: tools .tools/peers.done
+	@exec $(BIN)/python -m tests.bench --write
+
+# Its ratios and counts, which hold on a busy machine too.
+bench-ci: tools .tools/peers.done
+	@$(BIN)/pytest -q -m bench
 
 # Debian's Docker Engine, in namespaces of its own, with stand-ins for the public images.
 compose-test: .tools/engine.done .tools/postgres.done .tools/current.done
@@ -126,8 +135,13 @@ tools: .venv/.done
 	@echo 'unpacking the oldest and the current promtool and amtool into .tools'
 	@if $(INSTALL) current; then touch $@; else echo 'that failed: the alerts are checked by those of this machine alone'; fi
 
+.tools/peers.done: tests/lab/install.py
+	@echo 'unpacking the exporters that ours is measured beside into .tools'
+	@$(INSTALL) peers
+	@touch $@
+
 clean:
 	@rm -rf .venv .venv-oldest .venv-audit .venv-mlflow .tools .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 
-.PHONY: help test lint types unit contract lint-pack integration demo faults faults-ci compose-test soak oldest audit release-check venv tools \
-  clean
+.PHONY: help test lint types unit contract lint-pack integration demo faults faults-ci bench bench-ci compose-test soak oldest audit \
+  release-check venv tools clean

