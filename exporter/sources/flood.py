@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import threading
+from contextlib import suppress
 from types import TracebackType
 
 from exporter.collector import Reason, SourceError
@@ -79,7 +80,8 @@ def _limit(data: int | None) -> None:
     soft, hard = _usual
     if data is not None and (soft == resource.RLIM_INFINITY or data < soft):
         soft = data
-    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    with suppress(OSError, ValueError):  # a filter of system calls forbids it: what arrived is measured all the same
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _sizes() -> tuple[int, int]:
