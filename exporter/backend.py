@@ -57,8 +57,8 @@ def backend_of(uri: str, cwd: str = "") -> Backend:
     """Return what `uri` says; `cwd` is the server's directory, which relative sqlite paths start from.
 
     Anything that is no URI is a directory of MLflow's file store. Never raises: an error could quote the URI.
-    A URI that MLflow itself cannot mean (a NUL, which would cut what libpq is told; an @ in the host, which is
-    the rest of a password that was not encoded) is `other`.
+    A URI that MLflow itself cannot mean (a NUL, which would cut what libpq is told; an @ but behind the password, where
+    the rest is of one that was not encoded) is `other`.
     """
     found = URI.fullmatch(uri)
     if not found:
@@ -79,7 +79,8 @@ def backend_of(uri: str, cwd: str = "") -> Backend:
     if dialect == "postgresql":
         backend = _overridden(backend, dict(parse_qsl(found["query"] or "")))
     texts = (backend.host, backend.dbname, backend.user, backend.password.reveal())
-    return Backend("other") if "@" in backend.host or any("\0" in text for text in texts) else backend
+    misread = uri.count("@") > (found["user"] is not None) or "@" in backend.host
+    return Backend("other") if misread or any("\0" in text for text in texts) else backend
 
 
 def with_libpq_environment(backend: Backend, environ: Mapping[str, str], owner: str) -> Backend:

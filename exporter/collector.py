@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
-from exporter.logs import printable
+from exporter.logs import harmless
 from exporter.metric import Metric, Sample
 
 S = TypeVar("S")
@@ -34,7 +34,7 @@ class SourceError(Exception):
     """
 
     def __init__(self, reason: Reason, detail: str, remedy: str = "") -> None:
-        detail = printable(detail, LONGEST_DETAIL)
+        detail = harmless(detail[:LONGEST_DETAIL])
         super().__init__(detail)
         self.reason = reason
         self.detail = detail

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import re
 
-# A URI with a password, and key=value strings: the messages of libraries are not ours to trust.
-# What a terminal would act on, and what would make one line two: texts may come from other users' processes.
-# The marks turn the direction of writing, so that a text looks like another; a lone surrogate can be written nowhere.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# A value in quotes ends where the same quote, escaped as often, stands before what is no part of it; without an end it
+# is all the rest. Without quotes it ends at a blank, as libpq reads it, but for one after a backslash.
+VALUE = r"""(?:(?P<quote>\\*["'])(?:.*?(?<!\\)(?P=quote)(?=[\s,;:)\]}>"'\\]|\Z)|.*)|(?:[^\s\\]|\\+.)+)"""
 
+# A URI with a password, and key=value strings: the messages of libraries are not ours to trust.
 SECRETS = (
     (re.compile(r"(\w://[^\s/:@]*):\S+@"), r"\1:***@"),
     (re.compile(r"(\bBearer )\S+"), r"\1***"),
     (
         re.compile(
-            r"((?:password|passwd|pwd|token)[\"']?\s*[=:]\s*)('(?:[^'\\]|\\.)*'|[^\s&']+)", re.IGNORECASE
+            rf"""((?:password|passwd|pwd|token|secret)\\*["']?\s*[=:]\s*){VALUE}""", re.IGNORECASE | re.DOTALL
         ),
         r"\1***",
     ),
@@ -29,22 +29,22 @@ def redacted(text: str) -> str:
     return text
 
 
-def printable(text: str, longest: int | None = None) -> str:
-    """Return the text as one line without control characters, each of which shows as its escape; cut at `longest`."""
-    if longest is not None and len(text) > longest:
-        text = text[: longest - 1] + "…"
-    return _escaped(text.replace("\n", "\\n").replace("\t", " "))
+def harmless(text: str) -> str:
+    """Return one line: what could steer a terminal (escapes, right-to-left marks, line ends) is spelt out.
 
-
-def _escaped(text: str) -> str:
-    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+    Texts may come from other users' processes.
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 class Formatter(logging.Formatter):
     """Redact the whole record, its traceback included; only its first line begins at the margin, as a record does."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return _escaped(redacted(super().format(record))).replace("\n", "\n  ")
+        # Whoever puts a line break into a message gets no record of his own for it.
+        return "\n  ".join(map(harmless, redacted(super().format(record)).split("\n")))
 
 
 def set_up(level: str) -> None:

@@ -9,14 +9,17 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 
 from exporter import __version__
+from exporter.access import Access
+from exporter.connections import Server
 from exporter.logs import set_level
 from exporter.service import Service, describe
 from exporter.settings import Settings
 from exporter.status import pages
-from exporter.web import App, Server
+from exporter.web import App
 
 log = logging.getLogger(__name__)
 
@@ -49,27 +52,32 @@ def serve(load: Callable[[], Settings]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, note)
     service = Service(load)
-    host, port = service.settings.web.address
+    web = service.settings.web
+    access = Access(web.config.file, partial(service.reloads.note, "web config file"))
+    host, port = web.address
     try:
-        server = Server((host, port), App(service.scraper, pages(service)))
+        server = Server((host, port), App(service.scraper, pages(service), access))
     except OSError as error:
         log.error("cannot listen on %s:%d: %s; choose another with --web.listen", host, port, error.strerror)
         return 1
     threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="web", daemon=True
     ).start()
-    log.info("mlflow-exporter %s serves http://%s:%d/metrics", __version__, host, server.server_port)
+    where = f"{access.gate.scheme}://{host}:{server.port}/metrics"
+    log.info("mlflow-exporter %s serves %s, %s", __version__, where, access.gate)
     if service.found:
         log.info("tracking server found: %s", describe(service.found))
     ends = (int(signal.SIGTERM), int(signal.SIGINT))
     while (event := _next_event(events)) not in ends:
         if event == signal.SIGHUP:
             service.reload()
+            access.reload(service.settings.web.config.file)
             set_level(service.settings.log.level)
             if service.settings.web.address != (host, port):
                 log.warning("web.listen changes with a restart only; still serving %s:%d", host, port)
         else:
             service.look()
+            access.look()
     log.info("stopping")
     server.stop(grace=1.0)
     service.close()

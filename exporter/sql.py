@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar, Protocol
 
 from exporter.collector import Collector
-from exporter.logs import printable
+from exporter.logs import harmless
 from exporter.metric import Sample
 from exporter.sources.facts import Facts
 from exporter.sources.pipeline import Row
@@ -55,4 +55,4 @@ class SqlCollector(Collector[Answers]):
 
 def _label(value: object) -> str:
     # Names in a database are whatever somebody called them; an exposition is printed to terminals, too.
-    return "" if value is None else printable(str(value))
+    return "" if value is None else harmless(str(value))

@@ -1,35 +1,55 @@
-"""The HTTP side: a few pages, a bounded number of threads, and no client that can hold one for long."""
+"""What is answered over HTTP: metrics and a few pages, to whoever may come in."""
 
 from __future__ import annotations
 
-import logging
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterable
-from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from collections.abc import Callable, Mapping
+from email.message import Message
+from http import HTTPStatus
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
+from exporter.access import Access
+from exporter.access.passwords import Verdict
 from exporter.scrape import Scraper
 
-log = logging.getLogger(__name__)
-
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+PLAIN = "text/plain; charset=utf-8"
+# Tell nothing but that the process lives, to whoever starts it again: Docker and Kubernetes have no password.
+OPEN = ("/-/healthy", "/-/ready")
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "deny",
+}
+
 DEFAULT_SCRAPE_SECONDS = 10.0
 # What the answer itself needs, on a busy machine and a slow link.
 ANSWER_SECONDS = 0.5
 # A connection lives for 30 s; a scrape that wants longer gets its answer in this time.
 LONGEST_SCRAPE_SECONDS = 25.0
 SHORTEST_SCRAPE_SECONDS = 0.5
-SOCKET_SECONDS = 5.0
-CONNECTION_SECONDS = 30.0
-THREADS = 32
 
-Page = Callable[[], tuple[str, str, bytes]]  # status, content type, body
+Page = Callable[[], tuple[str, bytes]]  # content type, body
+
+
+class Request(NamedTuple):
+    """What is looked at of a request; no other part of it has a meaning here."""
+
+    method: str
+    path: str
+    headers: Message
+    address: str
+
+
+class Answer(NamedTuple):
+    status: HTTPStatus
+    body: bytes
+    kind: str = PLAIN
+    headers: Mapping[str, str] = {}
 
 
 def deadline_of(header: str | None, now: float) -> float:
@@ -50,129 +70,54 @@ def deadline_of(header: str | None, now: float) -> float:
 
 
 class App:
-    """The WSGI application: `/metrics` from the scraper, the other pages from `pages` by path."""
+    """Answer requests: `/metrics` from the scraper, the other pages from `pages` by path."""
 
-    def __init__(self, scraper: Scraper, pages: dict[str, Page]) -> None:
+    def __init__(self, scraper: Scraper, pages: Mapping[str, Page], access: Access) -> None:
         self._scraper = scraper
         self._pages = pages
+        self.access = access
 
-    def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO") or "/"
-        headers: list[tuple[str, str]] = []
-        if method not in ("GET", "HEAD"):
-            status, kind, body = "405 Method Not Allowed", "text/plain; charset=utf-8", b"GET and HEAD only\n"
-            headers.append(("Allow", "GET, HEAD"))
-        elif path == "/metrics":
-            status, kind, body = "200 OK", CONTENT_TYPE, self._metrics(environ, headers)
-        elif page := self._pages.get(path):
-            status, kind, body = page()
-        else:
-            status, kind, body = (
-                "404 Not Found",
-                "text/plain; charset=utf-8",
-                b"Not found. See / for what is here.\n",
+    def __call__(self, request: Request) -> Answer:
+        """Return the answer, with all its headers but those of the connection."""
+        answer = self._refusal(request) or self._answer(request)
+        headers = {**HEADERS, **self.access.gate.headers, **answer.headers}
+        return answer._replace(headers={name: value for name, value in headers.items() if value})
+
+    def _refusal(self, request: Request) -> Answer | None:
+        if request.method not in ("GET", "HEAD"):
+            return Answer(
+                HTTPStatus.METHOD_NOT_ALLOWED, b"GET and HEAD only\n", headers={"Allow": "GET, HEAD"}
             )
-        headers += [
-            ("Content-Type", kind),
-            ("Content-Length", str(len(body))),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
-        ]
-        start(status, headers)
-        return [] if method == "HEAD" else [body]
+        if request.path in OPEN:
+            return None
+        gate = self.access.gate
+        if gate.limit and not gate.limit.take():
+            return Answer(HTTPStatus.TOO_MANY_REQUESTS, b"More requests than rate_limit allows\n")
+        match gate.verdict(
+            self.access.passwords, request.headers.get("Authorization") or "", request.address
+        ):
+            case Verdict.RIGHT:
+                return None
+            case Verdict.LATER:
+                told = b"Too many wrong passwords: none is checked for a while\n"
+                return Answer(HTTPStatus.TOO_MANY_REQUESTS, told, headers={"Retry-After": "5"})
+        asked = {"WWW-Authenticate": 'Basic realm="mlflow-exporter", charset="UTF-8"'}
+        return Answer(HTTPStatus.UNAUTHORIZED, b"User and password, please\n", headers=asked)
 
-    def _metrics(self, environ: WSGIEnvironment, headers: list[tuple[str, str]]) -> bytes:
-        timeout = environ.get("HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS")
+    def _answer(self, request: Request) -> Answer:
+        if request.path == "/metrics":
+            return self._metrics(request)
+        if page := self._pages.get(request.path):
+            kind, body = page()
+            return Answer(HTTPStatus.OK, body, kind)
+        return Answer(HTTPStatus.NOT_FOUND, b"Not found. See / for what is here.\n")
+
+    def _metrics(self, request: Request) -> Answer:
+        timeout = request.headers.get("X-Prometheus-Scrape-Timeout-Seconds")
         exposition = self._scraper.exposition(deadline_of(timeout, time.monotonic()))
-        headers.append(("Vary", "Accept-Encoding"))
-        if "gzip" not in environ.get("HTTP_ACCEPT_ENCODING", ""):
-            return exposition.text
-        headers.append(("Content-Encoding", "gzip"))
-        return exposition.gzipped
-
-
-class Handler(WSGIRequestHandler):
-    timeout = SOCKET_SECONDS
-
-    def address_string(self) -> str:
-        return str(self.client_address[0])  # the inherited one may ask a name server
-
-    def log_message(self, format: str, *args: Any) -> None:
-        log.debug("%s %s", self.address_string(), format % args)
-
-
-class Server(ThreadingMixIn, WSGIServer):
-    """Serve with at most THREADS requests at once; one more is refused with 503 rather than queued unseen."""
-
-    daemon_threads = True
-    block_on_close = False
-    allow_reuse_address = True
-    request_queue_size = 64
-
-    def __init__(self, address: tuple[str, int], app: App) -> None:
-        # An empty host is every IPv4 address, as with Prometheus' own `:9090`.
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._free = threading.BoundedSemaphore(THREADS)
-        self._open: dict[socket.socket, float] = {}
-        self._lock = threading.Lock()
-        super().__init__(address, Handler)
-        self.set_app(app)
-
-    def server_bind(self) -> None:
-        # Not HTTPServer's: it looks up the machine's name, which takes seconds where no name server answers.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-        self.setup_environ()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
-            request.settimeout(0.1)
-            try:
-                request.sendall(b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
-            except OSError:
-                log.debug("a client left before its refusal")
-            self.shutdown_request(request)
-            return
-        with self._lock:
-            self._open[request] = time.monotonic()
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:  # no thread can be started
-            self._gone(request)
-            self.shutdown_request(request)
-            raise
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._gone(request)
-
-    def _gone(self, request: Any) -> None:
-        with self._lock:
-            self._open.pop(request, None)
-        self._free.release()
-
-    def service_actions(self) -> None:
-        """End connections that are too old: a client that drips a byte a second never meets the socket's timeout."""
-        oldest = time.monotonic() - CONNECTION_SECONDS
-        with self._lock:
-            late = [request for request, since in self._open.items() if since < oldest]
-        for request in late:
-            try:
-                request.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                log.debug("a late connection had ended by itself")
-
-    def stop(self, grace: float) -> None:
-        """Take no more connections, and let those under way finish for `grace` seconds."""
-        self.shutdown()
-        self.server_close()
-        until = time.monotonic() + grace
-        while self._open and time.monotonic() < until:
-            time.sleep(0.02)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("connection of %s ended early", client_address[0], exc_info=True)
+        headers = {"Vary": "Accept-Encoding"}
+        if "gzip" not in (request.headers.get("Accept-Encoding") or ""):
+            return Answer(HTTPStatus.OK, exposition.text, CONTENT_TYPE, headers)
+        return Answer(
+            HTTPStatus.OK, exposition.gzipped, CONTENT_TYPE, {**headers, "Content-Encoding": "gzip"}
+        )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.host.processes import read
+from exporter.host.processes import natural, read
 
 # What version 1 shows for no limit is the greatest number of whole pages.
 UNLIMITED = 1 << 60
@@ -137,17 +137,15 @@ def _located(proc: Path, pid: int, version: int, names: tuple[str, ...], path: s
 def _quota(version: int, folder: Path) -> float | None:
     if version == 2:
         words = (read(folder / "cpu.max") or b"").split()
-        quota, period = (words[0], words[1]) if len(words) == 2 else (b"", b"")
+        quota, period = map(natural, words) if len(words) == 2 else (None, None)
     else:
-        quota = (read(folder / "cpu.cfs_quota_us") or b"").strip()
-        period = (read(folder / "cpu.cfs_period_us") or b"").strip()
+        quota, period = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
     # `max` and -1 are no quota.
-    return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else None
+    return quota / period if quota is not None and period else None
 
 
 def _number(path: Path) -> int | None:
-    word = (read(path) or b"").strip()
-    return int(word) if word.isdigit() else None
+    return natural((read(path) or b"").strip())
 
 
 def _keyed(path: Path) -> dict[str, int]:
@@ -157,5 +155,5 @@ def _keyed(path: Path) -> dict[str, int]:
 def _pairs(text: bytes) -> Iterator[tuple[str, int]]:
     for line in text.splitlines():
         words = line.split()
-        if len(words) == 2 and words[1].isdigit():
-            yield words[0].decode(errors="replace"), int(words[1])
+        if len(words) == 2 and (value := natural(words[1])) is not None:
+            yield words[0].decode(errors="replace"), value

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.host import cgroup, processes
-from exporter.host.processes import TICKS, Stat, read
+from exporter.host.processes import TICKS, Stat, natural, naturals, read
 
 # The kernel tells the time of its boot in whole seconds, and a clock may have been set since.
 TOLERANCE_SECONDS = 10.0
@@ -84,10 +84,8 @@ def usage(proc: Path, present: Iterable[Stat], reaped: float) -> Usage:
 def reaped_seconds(proc: Path, pid: int) -> float | None:
     """Return the CPU seconds of all children of the process that have ended; None where unreadable."""
     fields = (read(proc / str(pid) / "stat") or b"").rpartition(b")")[2].split()
-    try:
-        return (int(fields[13]) + int(fields[14])) / TICKS
-    except (IndexError, ValueError):
-        return None
+    found = naturals(fields, (13, 14))
+    return sum(found) / TICKS if found else None
 
 
 def storage(proc: Path, pid: int, data_directory: str) -> os.statvfs_result | None:
@@ -118,6 +116,6 @@ def _kilobytes(path: Path) -> dict[str, int]:
     sizes = {}
     for line in (read(path) or b"").decode(errors="replace").splitlines():
         words = line.split()
-        if len(words) == 3 and words[2] == "kB" and words[1].isdigit():
-            sizes[words[0].rstrip(":")] = int(words[1]) * 1024
+        if len(words) == 3 and words[2] == "kB" and (size := natural(words[1])) is not None:
+            sizes[words[0].rstrip(":")] = size * 1024
     return sizes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,19 +41,13 @@ def stat(proc: Path, pid: int) -> Stat | None:
         return None
     # The name, in parentheses, may hold any byte, so that the fields are counted from the last parenthesis.
     fields = text.rpartition(b")")[2].split()
-    try:
-        if fields[0] in (b"Z", b"X", b"x"):
-            return None
-        return Stat(
-            pid=pid,
-            parent=int(fields[1]),
-            started=int(fields[19]),
-            cpu_seconds=(int(fields[11]) + int(fields[12])) / TICKS,
-            resident_bytes=int(fields[21]) * PAGE,
-            threads=int(fields[17]),
-        )
-    except (IndexError, ValueError):
+    if fields[:1] in ([b"Z"], [b"X"], [b"x"]):
         return None
+    found = naturals(fields, (1, 19, 11, 12, 21, 17))
+    if found is None:
+        return None
+    parent, started, user, system, resident, threads = found
+    return Stat(pid, parent, started, (user + system) / TICKS, resident * PAGE, threads)
 
 
 def lives(proc: Path, identity: tuple[int, int]) -> bool:
@@ -81,7 +75,7 @@ def children(proc: Path, pid: int) -> tuple[int, ...]:
         for task in os.listdir(folder):  # noqa: PTH208 - Path objects cost more than the reading
             listed = read(f"{folder}/{task}/children")
             if listed is not None:
-                found.update(int(word) for word in listed.split() if word.isdigit())
+                found.update(child for word in listed.split() if (child := natural(word)) is not None)
             elif int(task) == pid and stat(proc, pid):
                 return _children_by_parent(proc, pid)
     except (OSError, ValueError):
@@ -134,7 +128,7 @@ def _effective(proc: Path, pid: int, kind: bytes) -> int | None:
     for line in (read(proc / str(pid) / "status") or b"").splitlines():
         if line.startswith(kind):
             words = line.split()
-            return int(words[2]) if len(words) > 2 and words[2].isdigit() else None
+            return natural(words[2]) if len(words) > 2 else None
     return None
 
 
@@ -170,7 +164,7 @@ def max_fds(proc: Path, pid: int) -> int | None:
     for line in (read(proc / str(pid) / "limits") or b"").splitlines():
         if line.startswith(b"Max open files"):
             words = line.split()
-            return int(words[3]) if len(words) > 3 and words[3].isdigit() else None
+            return natural(words[3]) if len(words) > 3 else None
     return None
 
 
@@ -184,8 +178,8 @@ def sockets(proc: Path, pid: int) -> frozenset[int] | None:
                 target = os.readlink(f"{folder}/{name}")  # noqa: PTH115 - as above
             except FileNotFoundError:
                 continue  # closed since it was listed
-            if target.startswith("socket:[") and target[8:-1].isdigit():
-                found.add(int(target[8:-1]))
+            if target.startswith("socket:[") and (inode := natural(target[8:-1])) is not None:
+                found.add(inode)
     except OSError:
         return None
     return frozenset(found)
@@ -204,9 +198,20 @@ def boot_time(proc: Path) -> float | None:
     """Return the Unix time at which the system booted, which `Stat.started` counts from."""
     for line in (read(proc / "stat") or b"").splitlines():
         if line.startswith(b"btime "):
-            word = line.split()[-1]
-            return float(word) if word.isdigit() else None
+            return natural(line.split()[-1])
     return None
+
+
+def natural(word: bytes | str) -> int | None:
+    """Return a number as the kernel writes it; None for anything else: below /proc/PID/root others write files too."""
+    # Not more digits than the kernel's longest: Python reads 4,300, and those are too many for a float.
+    return int(word) if len(word) <= 20 and word.isascii() and word.isdigit() else None
+
+
+def naturals(words: Sequence[bytes], places: Iterable[int]) -> list[int] | None:
+    """Return the numbers at these places; None where one is missing or none."""
+    found = [natural(words[at]) if at < len(words) else None for at in places]
+    return [one for one in found if one is not None] if None not in found else None
 
 
 def read(path: Path | str, longest: int = LONGEST) -> bytes | None:
@@ -215,7 +220,7 @@ def read(path: Path | str, longest: int = LONGEST) -> bytes | None:
     try:
         # Non-blocking: below /proc/PID/root a name may be a pipe that somebody made to hold us.
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
+    except (OSError, ValueError):  # no path has a NUL
         return None
     try:
         parts: list[bytes] = []

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from exporter.host.processes import read
+from exporter.host.processes import natural, read
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # Groups: local address and port, remote address and port, state, receive queue, user, inode.
 ROW = re.compile(
-    rb" *\d+: ([0-9A-F]{8,32}):([0-9A-F]{4}) ([0-9A-F]{8,32}):([0-9A-F]{4}) ([0-9A-F]{2})"
-    rb" [0-9A-F]+:([0-9A-F]+) \S+ \S+ +(\d+) +\d+ (\d+) "
+    rb" *\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{2})"
+    rb" [0-9A-F]+:([0-9A-F]{1,8}) \S+ \S+ +(\d{1,10}) +\d+ (\d{1,20}) "
 )
 
 # Some 200,000 connections, which take 70 MB while they are read. A longer table is not read at all: half of it would
@@ -85,9 +85,9 @@ def listen_failures(proc: Path, pid: int) -> dict[str, int]:
         if names[:1] == values[:1] == [b"TcpExt:"]:
             counts = dict(zip(names, values, strict=False))
             return {
-                name: int(counts[name.encode()])
+                name: value
                 for name in ("ListenOverflows", "ListenDrops")
-                if counts.get(name.encode(), b"").isdigit()
+                if (value := natural(counts.get(name.encode(), b""))) is not None
             }
     return {}
 

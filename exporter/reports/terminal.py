@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TextIO
 
+from exporter.logs import harmless
+
 COLUMNS = 80
 
 # A text and what it says: one of COLOURS, or anything else for none.
@@ -29,11 +31,6 @@ def printable(text: object, longest: int = 200) -> str:
     """Return it with what could steer a terminal (escapes, right-to-left marks, line ends) spelt out, cut."""
     spelt = harmless(("" if text is None else str(text))[: longest + 1])
     return spelt if len(spelt) <= longest else spelt[: longest - 1] + "…"
-
-
-def harmless(text: str) -> str:
-    """Return it whole, spelt out likewise."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def paragraph(text: str, indent: int = 2, label: str = "") -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from exporter.collector import LONGEST_DETAIL
-from exporter.logs import printable
+from exporter.logs import harmless
 
 
 class Failure(StrEnum):
@@ -43,7 +43,7 @@ class ProbeError(Exception):
     """
 
     def __init__(self, failure: Failure, detail: str, remedy: str = "") -> None:
-        detail = printable(detail, LONGEST_DETAIL)
+        detail = harmless(detail[:LONGEST_DETAIL])
         super().__init__(detail)
         self.failure = failure
         self.detail = detail

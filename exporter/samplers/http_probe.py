@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from exporter import __version__
-from exporter.logs import printable
+from exporter.logs import harmless
 from exporter.samplers.attempt import Attempt, Failure, ProbeError
 from exporter.samplers.http_phases import Answer, fetch
 from exporter.samplers.probes import Probe
@@ -209,7 +209,7 @@ def _target(location: str) -> str:
     """Return where a redirect leads, without its path and query, in which there may be somebody's state."""
     try:
         to = urlsplit(location)
-        return f"{to.scheme or 'the same scheme'}://{printable(to.hostname or 'the same host', 100)}"
+        return f"{to.scheme or 'the same scheme'}://{harmless((to.hostname or 'the same host')[:100])}"
     except ValueError:
         return "what is no URL"
 

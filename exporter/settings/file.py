@@ -22,7 +22,8 @@ from exporter.settings.leaf import (
     near,
 )
 
-MOST_BYTES = 1 << 20
+# More is no settings file, and would be read for minutes.
+MOST_BYTES = 1 << 17
 NULLS = ("", "~", "null", "Null", "NULL")
 SPEAKABLE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,40}")
 UNTAGGED = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}
@@ -100,7 +101,7 @@ class _Walk:
         for key, value in node.value:
             line = key.start_mark.line + 1
             name = key.value if isinstance(key, ScalarNode) and key.tag in UNTAGGED else None
-            place = f"{self.path}:{line}: {self.spoken(path, name, value)}"
+            place = f"{self.path}:{line}: {self.spoken(path, name, value, flow=bool(node.flow_style))}"
             if name is None:
                 self.faults.append(fault(place, f"{_kind(key)} as a key", "a name"))
             elif name == "<<" and key.style is None:
@@ -159,16 +160,19 @@ class _Walk:
             self.faults.append(fault(where, refused.found, leaf.allowed, refused.hint))
             return None
 
-    def spoken(self, path: str, name: str | None, value: Node) -> str:
+    def spoken(self, path: str, name: str | None, value: Node, *, flow: bool) -> str:
         """Return a key's path as faults may show it; a key of the user's own only where it cannot be a secret.
 
-        To YAML the `b` of `{password: a,b}` is a key without a value.
+        To YAML the `b` of `{password: a,b}` is a key without a value, and that of `{password: a, b: c}` one with.
         """
         start = f"{path}." if path else ""
         if name and (start + name in self.leaves or start + name in self.sections or name == "<<"):
             return start + name
         empty = isinstance(value, ScalarNode) and value.style is None and value.value == ""
-        return start + (name if name and SPEAKABLE.fullmatch(name) and not empty else "?")
+        if not name or empty or not SPEAKABLE.fullmatch(name):
+            return start + "?"
+        below = self.names(path)
+        return start + (name if not (flow and below) or near(name, below) else "?")
 
     def names(self, path: str) -> list[str]:
         """Return the keys that a section may have."""

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from exporter.logs import harmless
 from exporter.settings import file, texts
 from exporter.settings.derive import build, leaves_of, schema_of
 from exporter.settings.keys import Settings
@@ -19,8 +20,9 @@ class SettingsError(Exception):
     """Carry every fault of the settings, each a line that says where, what was found and what is allowed."""
 
     def __init__(self, faults: tuple[str, ...]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+        # A name of a file or variable may have a line break in it.
+        self.faults = tuple(map(harmless, faults))
+        super().__init__("\n".join(self.faults))
 
 
 def load(

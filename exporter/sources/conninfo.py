@@ -39,16 +39,19 @@ UNLESS_GIVEN: dict[str, str | int] = {"options": ""}
 STRANGER = {"passfile": "/dev/null/none", "sslcertmode": "disable", "gssencmode": "disable"}
 ASKED = "scram-sha-256,md5,password"
 
+# A URI whose password was not encoded: libpq takes what follows its @ / or ? for something that may be shown.
+MISREAD = re.compile(r"\w+://(?:[^/?]*@[^/?]*@|[^/?]*[/?].*@)", re.DOTALL)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """A database to watch, equal as long as a kept connection to it still serves.
 
-    `options` are libpq's own, without secrets; the password comes from `password`, `password_file` or
-    `password_command`, in that order, and the last two are read at each connect.
+    `options` are libpq's own, of which some are secrets as well (`sslpassword`); the password comes from `password`,
+    `password_file` or `password_command`, in that order, and the last two are read at each connect.
     """
 
-    options: tuple[tuple[str, str], ...]
+    options: tuple[tuple[str, str], ...] = field(repr=False)
     password: Secret = field(default=Secret(""))
     password_file: str = ""
     password_command: tuple[str, ...] = ()
@@ -62,7 +65,7 @@ class Target:
             options = {key: str(value) for key, value in conninfo_to_dict(text).items() if value is not None}
         except ProgrammingError:
             options = {}
-        if not _sound(options):
+        if MISREAD.match(text) or not _sound(options):
             raise SourceError(
                 Reason.BAD_ANSWER,
                 "database.dsn is not a libpq connection string",
@@ -90,9 +93,14 @@ class Target:
     @property
     def place(self) -> str:
         """`user@host:port/dbname`, for people."""
+        return f"{dict(self.options).get('user', '')}@{self.address}"
+
+    @property
+    def address(self) -> str:
+        """`host:port/dbname`, for everybody."""
         options = dict(self.options)
         host = options.get("host") or options.get("hostaddr") or "localhost"
-        return f"{options.get('user', '')}@{host}:{options.get('port', '5432')}/{options.get('dbname', '')}"
+        return f"{host}:{options.get('port', '5432')}/{options.get('dbname', '')}"
 
     def exact(self, error: SourceError) -> SourceError:
         """Return an error whose remedy names our role where it says `{role}`."""

@@ -24,7 +24,7 @@ REASONS = {
     "42": Reason.UNSUPPORTED,  # a table, column or function that this server does not have
     "0A": Reason.UNSUPPORTED,
     "55000": Reason.UNSUPPORTED,  # pg_stat_statements installed but not preloaded
-    "55P03": Reason.TIMEOUT,  # lock_timeout
+    "55P03": Reason.BUSY,  # lock_timeout: somebody has locked the table
     "57014": Reason.TIMEOUT,  # statement_timeout
     "57P": Reason.UNREACHABLE,  # shutting down, starting up, killed by an administrator
     "53": Reason.UNREACHABLE,  # out of connections, memory or disk
@@ -79,14 +79,14 @@ CONNECT = (
 )  # fmt: skip
 
 
+# libpq quotes an option's value that it cannot take, and that may be a password in the wrong place.
+QUOTED = re.compile(r'(invalid (?:[^"]*value|port number):?) "(?:.*"( for connection option "\w+")|.*"?)')
+
+
 def connect_error(message: str) -> SourceError:
     """Translate libpq's message about a connect that failed; it names host, port and role, never a password."""
-    # libpq quotes an option's value that it cannot take, and that may be a password in the wrong place.
-    flat = re.sub(
-        r'(invalid [^"]*value:?) ".*?"',
-        r'\1 "***"',
-        "; ".join(line.strip() for line in message.splitlines() if line.strip()),
-    )
+    lines = (QUOTED.sub(r'\1 "***"\2', line.strip()) for line in message.splitlines())
+    flat = "; ".join(line for line in lines if line)
     for pattern, reason, remedy in CONNECT:
         if found := re.search(pattern, flat):
             return SourceError(reason, flat, found.expand(remedy) if found.groups() else remedy)

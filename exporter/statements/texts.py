@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from exporter.logs import printable
+from exporter.logs import harmless
 from exporter.statements import Statement
 
 # A text is taken apart no further than the first, and shown no further than the second.
@@ -49,5 +49,5 @@ def shown(text: str) -> str:
     bare = TOKENS.sub(
         lambda token: "?" if token["literal"] else " " if token["comment"] else token[0], text[:end]
     )
-    line = printable(" ".join(bare.split()))
+    line = harmless(" ".join(bare.split()))
     return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"

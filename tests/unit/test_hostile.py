@@ -17,7 +17,7 @@ from exporter.collector import Reason, SourceError
 from exporter.discovery import Discovery
 from exporter.host import processes, servers
 from exporter.host.servers import WANTED
-from exporter.logs import Formatter, printable
+from exporter.logs import Formatter, harmless
 from exporter.page import page
 from exporter.samplers.attempt import Failure, ProbeError
 from exporter.sources.conninfo import Target
@@ -194,4 +194,4 @@ def test_what_a_server_said_is_one_line_of_bounded_length(kind: type[SourceError
 
 def test_what_no_encoding_can_write_is_shown_and_ends_no_page() -> None:
     assert b"\\udce9" in page("a\udce9", "b")
-    assert printable("a\udce9") == "a\\udce9"
+    assert harmless("a\udce9") == "a\\udce9"

@@ -88,7 +88,7 @@ def test_a_file_that_is_not_there_or_a_directory(tmp_path: Path) -> None:
 
 def test_a_huge_file_is_not_parsed(tmp_path: Path) -> None:
     (told,) = faults(written(tmp_path, b"#" * (2 << 20)))
-    assert told.endswith("found more than 1048576 bytes, allowed a settings file")
+    assert told.endswith("found more than 131072 bytes, allowed a settings file")
 
 
 def test_windows_line_ends_and_a_byte_order_mark_are_taken(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What must hold for any input: properties with hypothesis, and how many inputs each was tried with."""
