@@ -76,6 +76,9 @@ def _run(options: argparse.Namespace) -> int:
         return _write(options)
 
     from exporter.plan import NAMES  # noqa: PLC0415
+    from exporter.secret import keep_memory_private  # noqa: PLC0415
+
+    keep_memory_private()
 
     def settings() -> Settings:
         return load(options.config, os.environ, flags_of(options), NAMES)

@@ -34,7 +34,7 @@ class SourceError(Exception):
     """
 
     def __init__(self, reason: Reason, detail: str, remedy: str = "") -> None:
-        detail = harmless(detail, LONGEST_DETAIL)
+        detail = harmless(detail[:LONGEST_DETAIL])
         super().__init__(detail)
         self.reason = reason
         self.detail = detail

@@ -140,6 +140,12 @@ class Discovery:
 
     def _why_none(self, found: list[Server]) -> Iterable[str]:
         if not found:
+            if os.geteuid() and (how := processes.hidden(self.proc)):
+                yield (
+                    f"Other users' processes are hidden from this one (/proc is mounted with {how}): a tracking server "
+                    "of another user is not found. Run the exporter as its user, or in the group that the mount's "
+                    "option gid= names."
+                )
             return
         what = "Several tracking servers run here"
         if self._port or self._user:

@@ -29,13 +29,13 @@ def redacted(text: str) -> str:
     return text
 
 
-def harmless(text: str, longest: int | None = None) -> str:
+def harmless(text: str) -> str:
     """Return one line: what could steer a terminal (escapes, right-to-left marks, line ends) is spelt out.
 
-    Texts may come from other users' processes; `longest` is how many characters of one are of use.
+    Texts may come from other users' processes.
     """
-    if longest is not None and len(text) > longest:
-        text = text[: longest - 1] + "…"
+    if text.isprintable():
+        return text
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
@@ -43,7 +43,7 @@ class Formatter(logging.Formatter):
     """Redact the whole record, its traceback included; only its first line begins at the margin, as a record does."""
 
     def format(self, record: logging.LogRecord) -> str:
-        # Line breaks are ours, between a message and its traceback.
+        # Whoever puts a line break into a message gets no record of his own for it.
         return "\n  ".join(map(harmless, redacted(super().format(record)).split("\n")))
 
 

@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
+
+PR_SET_DUMPABLE = 4  # of linux/prctl.h
+
+
+def keep_memory_private() -> None:
+    """Let no other process of our user read our memory and environment; nor is a core of them dumped.
+
+    The tracking server is of our user, since no other one may read it: what is broken into there must not find the
+    database's password here. Root may still look.
+    """
+    with suppress(OSError, AttributeError):  # not on Linux
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
 
 class Secret:
     """Hold a password, token or DSN so that printing, logging or comparing it by accident shows nothing.

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 # How soon a server that restarts, or moves to another database, is followed; a look costs about a millisecond.
 LOOK_SECONDS = 2.0
 M_ARENA_MAX = -8  # of glibc's malloc.h
+# Of each thread; usual are 8 MiB, which count against every limit of memory although they are never used.
+STACK_BYTES = 1 << 20
 
 
 def _share_memory() -> None:
@@ -46,6 +48,7 @@ def serve(load: Callable[[], Settings]) -> int:
         events.put(number)  # SimpleQueue is safe to use in a signal handler, a lock is not
 
     _share_memory()
+    threading.stack_size(STACK_BYTES)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, note)
     service = Service(load)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.backend import Backend, backend_of, with_libpq_environment
-from exporter.host import commands, processes
+from exporter.host import cgroup, commands, processes
 from exporter.host.processes import TICKS
 from exporter.host.servers import BACKEND, Server, version
 from exporter.host.sockets import Address
@@ -206,6 +206,12 @@ def _problems(
             )
         elif backend is None:
             yield "Its command line does not name the backend store: set database.dsn."
+    head = server.head.stat.pid
+    if cgroup.grouped(proc, head) and not any(cgroup.group(proc, head, what) for what in ("memory", "cpu")):
+        yield (
+            "The files of its control group cannot be read: memory and CPU limits, throttling and kills for want of "
+            "memory are missing; let the exporter see /sys/fs/cgroup of the server's machine or container."
+        )
     if backend and backend.dialect == "sqlite" and not trusted:
         yield f"Its SQLite file is not opened, since another user names it: set server.user to {owner} to allow it."
     elif backend and backend.dialect == "sqlite" and not backend.path:

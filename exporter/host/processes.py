@@ -185,6 +185,15 @@ def sockets(proc: Path, pid: int) -> frozenset[int] | None:
     return frozenset(found)
 
 
+def hidden(proc: Path) -> str:
+    """Return the option of the mount by which other users' processes are hidden from this one; empty without."""
+    lines = (read(proc / "self" / "mounts") or b"").decode(errors="replace").splitlines()
+    mounts = [words[3] for line in lines if (words := line.split())[1:3] == [str(proc), "proc"]]
+    # The last covers those before it.
+    options = mounts[-1].split(",") if mounts else []
+    return next((one for one in options if one.startswith("hidepid=") and one[8:] not in ("0", "off")), "")
+
+
 def boot_time(proc: Path) -> float | None:
     """Return the Unix time at which the system booted, which `Stat.started` counts from."""
     for line in (read(proc / "stat") or b"").splitlines():

@@ -43,7 +43,7 @@ class ProbeError(Exception):
     """
 
     def __init__(self, failure: Failure, detail: str, remedy: str = "") -> None:
-        detail = harmless(detail, LONGEST_DETAIL)
+        detail = harmless(detail[:LONGEST_DETAIL])
         super().__init__(detail)
         self.failure = failure
         self.detail = detail

@@ -209,7 +209,7 @@ def _target(location: str) -> str:
     """Return where a redirect leads, without its path and query, in which there may be somebody's state."""
     try:
         to = urlsplit(location)
-        return f"{to.scheme or 'the same scheme'}://{harmless(to.hostname or 'the same host', 100)}"
+        return f"{to.scheme or 'the same scheme'}://{harmless((to.hostname or 'the same host')[:100])}"
     except ValueError:
         return "what is no URL"
 

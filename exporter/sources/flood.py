@@ -46,7 +46,7 @@ class Flood:
             resident, data = _sizes()
             if resident - self._before > READING_BYTES:
                 raise too_much()
-            _limit(data + CALL_BYTES)
+            _limit(None if data is None else data + CALL_BYTES)
         except BaseException:
             _setting.release()
             raise
@@ -80,12 +80,26 @@ def _limit(data: int | None) -> None:
     soft, hard = _usual
     if data is not None and (soft == resource.RLIM_INFINITY or data < soft):
         soft = data
-    with suppress(OSError, ValueError):  # a filter of system calls forbids it: what arrived is measured all the same
+    with suppress(
+        OSError, ValueError
+    ):  # a filter of system calls forbids it: what arrived is measured all the same
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _sizes() -> tuple[int, int]:
-    """Return the bytes that are resident, and those that RLIMIT_DATA counts."""
-    with open("/proc/self/statm", "rb", buffering=0) as file:  # noqa: PTH123 - read some sixty times a scrape
-        words = file.read(200).split()
+def _sizes() -> tuple[int, int | None]:
+    """Return the bytes that are resident, and those that RLIMIT_DATA counts; None where they are not told."""
+    if _statm < 0:
+        return 0, None
+    words = os.pread(_statm, 200, 0).split()
     return int(words[1]) * PAGE, int(words[5]) * PAGE
+
+
+def _opened(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+# Kept open, as it is read some sixty times a scrape, also where no descriptor is left.
+_statm = _opened("/proc/self/statm")

@@ -115,8 +115,10 @@ class Link:
 
     def wait(self, ticket: Ticket, deadline: float) -> list[Row]:
         """Return the rows of a query; raises its SourceError, or `timeout` at the deadline."""
+        # A server that sends without a pause is always ready: what is there at the deadline is read, but not for ever.
+        until = max(deadline, time.monotonic()) + LATE_SECONDS
         while not ticket.done:
-            if not self._pump(deadline):
+            if not self._pump(deadline) or time.monotonic() > until:
                 raise SourceError(Reason.TIMEOUT, f"{ticket.name}: no answer before the deadline")
         if ticket.error is not None:
             raise ticket.error
@@ -130,17 +132,18 @@ class Link:
         It stays open then: a connection given up is a connection that a full server would not give back. One that is
         never silent and never at its end is closed.
         """
-        until = time.monotonic() + LONGEST_SECONDS
+        until = time.monotonic() + (LONGEST_SECONDS if silence else LATE_SECONDS)
         while self._under_way:
             try:
                 # Heard of last may be long ago: the scrape before.
-                silent_at = max(self.heard, self._under_way[0].sent) + silence
-                if not self._pump(min(silent_at, until)):
-                    if silent_at < until:
-                        return False
-                    self.close()
+                if not self._pump(max(self.heard, self._under_way[0].sent) + silence):
+                    return False
             except SourceError:
                 break
+            if time.monotonic() > until:
+                if silence:
+                    self.close()
+                return False
         return True
 
     def close(self) -> None:
@@ -214,9 +217,9 @@ def connect(conninfo: bytes, deadline: float) -> Link:
     try:
         pgconn = pq.PGconn.connect_start(resolved(conninfo))
         while (state := polled(pgconn, flood)) not in (PollingStatus.OK, PollingStatus.FAILED):
-            if not _ready(
-                pgconn.socket, deadline, state == PollingStatus.WRITING, state == PollingStatus.READING
-            ):
+            writes, reads = state == PollingStatus.WRITING, state == PollingStatus.READING
+            late = time.monotonic() > deadline + LATE_SECONDS
+            if late or not _ready(pgconn.socket, deadline, writes, reads):
                 pgconn.finish()
                 raise SourceError(Reason.TIMEOUT, "no connection before the deadline")
         if state == PollingStatus.FAILED:
@@ -237,13 +240,9 @@ def polled(pgconn: PGconn, flood: Flood) -> int:
 
 
 def _ready(socket: int, deadline: float, write: bool, read: bool = True) -> bool:
-    """Wait for the socket until the deadline; what is there by then may still be read, soon."""
-    left = deadline - time.monotonic()
-    if left < -LATE_SECONDS:  # a server that sends without a pause is always ready
-        return False
     poller = select.poll()
     poller.register(socket, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-    return bool(poller.poll(max(0.0, left) * 1000))
+    return bool(poller.poll(max(0.0, deadline - time.monotonic()) * 1000))
 
 
 def _dumped(params: Sequence[object]) -> tuple[Sequence[bytes | None], Sequence[int], Sequence[int]]:

@@ -8,6 +8,10 @@ from exporter.collector import Reason, SourceError
 from exporter.rights import GRANTS, MONITOR, STORE
 
 UPDATE = "ALTER EXTENSION pg_stat_statements UPDATE;  -- pg_upgrade leaves the old version's columns"
+FORGET = (
+    "SELECT pg_stat_statements_reset(0, oid, 0) FROM pg_database WHERE pg_encoding_to_char(encoding) = 'SQL_ASCII';"
+    "  -- forgets the statements of databases without an encoding, where a text is no UTF-8"
+)
 PRELOAD = (
     "shared_preload_libraries = 'pg_stat_statements'  -- postgresql.conf or parameter group, then restart"
 )
@@ -44,6 +48,8 @@ def _remedy(query: str, reason: Reason, sqlstate: str, message: str) -> str:
             return PRELOAD
         if reason is Reason.UNSUPPORTED:
             return UPDATE
+        if sqlstate == "22021":  # the view checks the texts of all databases before it gives those of one
+            return FORGET
     if reason is Reason.PERMISSION and query.startswith(("store", "schema", "writers")):
         return STORE  # whole, or the next one of these tables would be refused five minutes later
     if reason is Reason.PERMISSION:

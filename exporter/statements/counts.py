@@ -8,6 +8,7 @@ from operator import add, lt, sub
 from struct import Struct
 from typing import NamedTuple, cast
 
+from exporter.collector import Reason, SourceError
 from exporter.sources.pipeline import Row
 
 Key = tuple[int, int]
@@ -38,6 +39,8 @@ ROW = Struct(">qqdqqqqqd")
 # Of Postgres' binary form of a time: microseconds, from 2000 on.
 MICROSECONDS = 1e6
 YEAR_2000 = 946_684_800
+# Twenty times the default. Each takes some 600 bytes here, up to 2 kB with its text.
+MOST_STATEMENTS = 100_000
 # So many rows are compared at once: of 5,000 statements a scrape finds a few to have moved.
 PART = 64 * ROW.size
 
@@ -59,12 +62,21 @@ class Reading:
 
     @classmethod
     def of(cls, info: Row, row: Row, before: Reading | None) -> Reading:
-        """Read the rows of `statements_info` and `statements`; keys are shared with an equal reading before."""
+        """Read the rows of `statements_info` and `statements`; keys are shared with an equal reading before.
+
+        Raises SourceError where there are more than can be kept in mind.
+        """
         started, reset, read_at = (
             cast(float, one) for one in (info["server_started"], info["reset"], row["read_at"])
         )
         # Without a single statement the aggregates are NULL.
         identity, counts = (cast(bytes, row[name] or b"") for name in ("statements", "counts"))
+        if len(identity) > MOST_STATEMENTS * KEY.size:
+            raise SourceError(
+                Reason.UNSUPPORTED,
+                f"pg_stat_statements tracks more than {MOST_STATEMENTS:,} statements of this database",
+                "pg_stat_statements.max = 5000  -- its default; postgresql.conf or parameter group, then restart",
+            )
         if before is not None and before.identity == identity:
             keys, index = before.keys, before.index
         else:

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.contract
 # The rest of the hardening is what a release must not lose by accident.
 HARDENING = {
     "CapabilityBoundingSet=",
+    "LimitCORE=0",
     "LockPersonality=yes",
     "MemoryDenyWriteExecute=yes",
     "NoNewPrivileges=yes",

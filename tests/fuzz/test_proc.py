@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from exporter.host import cgroup, commands, postmaster, processes, sock_diag, sockets, unix_sockets
 from exporter.host.processes import Stat
+from exporter.host.servers import WANTED
 from tests.fuzz.cases import holds
 from tests.fuzz.inputs import mutated_bytes
 from tests.unit.proctree import TCP_HEAD, environment, uvicorn
@@ -130,7 +131,7 @@ def read_words(proc: Path) -> None:
             number(found.workers)
     commands.may_be_ours(argv), commands.is_cli(argv), commands.is_forked_worker(argv)
     assert isinstance(commands.background_role(argv), str)
-    assert isinstance(processes.environ(proc, PID, ("PATH", "_MLFLOW_SERVER_BOOT_ID")), dict | None)
+    assert isinstance(processes.environ(proc, PID, WANTED), dict | None)
 
 
 def read_groups(proc: Path) -> None:

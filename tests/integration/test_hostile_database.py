@@ -5,17 +5,27 @@ from __future__ import annotations
 import random
 import socket
 import struct
+import threading
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from exporter.collector import Reason, SourceError
+from exporter.collectors.statements import Statements
+from exporter.exposition import Writer
+from exporter.lane import Lane
 from exporter.samplers.database_probe import DatabaseProbe, DatabaseProbeSpec
+from exporter.samplers.load import LoadSampler, LoadSpec
 from exporter.secret import Secret
 from exporter.sources.conninfo import Target
 from exporter.sources.pipeline import Limits, Link, connect
+from exporter.sources.postgres import PostgresSource
+from tests.integration.test_postgres import lane_to, read, reasons
 from tests.lab.impostor import (
     BOUND,
     DONE,
@@ -30,9 +40,12 @@ from tests.lab.impostor import (
     message,
     row,
 )
+from tests.lab.postgres import Postgres
 from tests.lab.servers import Exporter
 
 pytestmark = pytest.mark.integration
+
+Start = Callable[[int], Postgres]
 
 # What the unit of systemd gives the exporter.
 MEMORY = 256 << 20
@@ -192,3 +205,93 @@ def test_the_probe_of_the_database_ends_in_time_and_takes_no_memory() -> None:
             assert probe.error is not None, name
             probe.close()
     assert process.memory_info().rss - before < 160 << 20
+
+
+def test_passwords_in_statements_are_not_shown(postgres: Start) -> None:
+    server = postgres(17)
+    server.create_mlflow("spoken")
+    server.execute("CREATE ROLE spoken LOGIN")
+    slow = (
+        "ALTER ROLE spoken PASSWORD 'word-Zq95'",
+        "SET app.token = 'word-Zq95'",
+        'SELECT pg_sleep(0.4), \'word-Zq95\', $x$word-Zq95$x$, "a\x1b[31m" FROM (SELECT 1) AS t ("a\x1b[31m")',
+        "DO $x$ BEGIN PERFORM pg_sleep(0.4); /* word-Zq95 */ END $x$",
+    )
+    try:
+        target = Target.from_dsn(Secret(server.dsn("exporter", "spoken")), Secret(""), "", ())
+        # Texts are read now and then, so its clock is fast.
+        lane = Lane(PostgresSource(target), [Statements(10, True, lambda: 1_000 * time.monotonic())])
+        with server.connect("postgres", "spoken") as session, closing(lane):
+            assert reasons(read(lane)) == {}
+            held = threading.Event()
+            holder = threading.Thread(target=holds_roles, args=[server, held])
+            holder.start()
+            held.wait(10)
+            for text in slow:
+                session.execute(text.encode())
+            holder.join()
+            shown = ""
+            until = time.monotonic() + 30
+            while "ALTER ROLE" not in shown and time.monotonic() < until:
+                shown, _ = Writer().text(lane.samples(read(lane)))
+                time.sleep(0.2)
+    finally:
+        server.drop("spoken")
+        server.execute("DROP ROLE spoken")
+    assert "Zq95" not in shown
+    assert 'query="ALTER ROLE spoken PASSWORD ?"' in shown
+    assert "\\\\x1b[31m" in shown
+    assert "\x1b" not in shown
+
+
+def test_bytes_of_a_neighbour_without_an_encoding_cost_texts_alone_and_say_what_mends_it(
+    postgres: Start,
+) -> None:
+    server = postgres(17)
+    server.create_mlflow("beside")
+    server.execute(
+        "CREATE DATABASE bytes ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    )
+    odd = f"{server.dsn('postgres', 'bytes')}?client_encoding=SQL_ASCII&application_name=mlflow-exporter"
+    target = Target.from_dsn(Secret(server.dsn("exporter", "beside")), Secret(""), "", ())
+    sampler = LoadSampler(LoadSpec(target))
+    stop = threading.Event()
+    busy = threading.Thread(target=says, args=[odd, b'SELECT pg_sleep(0.05) AS "\xe9\xff\xfe"', stop])
+    busy.start()
+    try:
+        with lane_to(server.dsn("exporter", "beside")) as lane:
+            for _ in range(5):
+                sampler.tick()
+                time.sleep(0.03)
+            assert sampler.failure is None
+            outcomes = read(lane).outcomes
+            stop.set()
+            busy.join()
+            failed = {name: one for name, one in outcomes.items() if one.reason}
+            assert {one.reason for one in failed.values()} == {Reason.BAD_ANSWER}
+            assert set(failed) <= {"statements", "plans"}
+            (remedy,) = {one.remedy for one in failed.values()}
+            server.execute(remedy, dbname="beside")
+            with lane_to(server.dsn("exporter", "beside")) as again:
+                assert reasons(read(again)) == {}
+    finally:
+        stop.set()
+        sampler.close()
+        server.drop("bytes")
+        server.drop("beside")
+
+
+def holds_roles(server: Postgres, held: threading.Event) -> None:
+    """Make whoever changes a role wait for a while."""
+    with server.connect() as session:
+        session.execute("BEGIN")
+        session.execute("LOCK TABLE pg_authid IN SHARE MODE")
+        held.set()
+        session.execute("SELECT pg_sleep(0.4)")
+        session.execute("ROLLBACK")
+
+
+def says(dsn: str, text: bytes, stop: threading.Event) -> None:
+    with psycopg.connect(dsn, autocommit=True) as session:
+        while not stop.is_set():
+            session.execute(text)
