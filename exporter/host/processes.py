@@ -1,4 +1,7 @@
-"""Reads single processes from /proc: what a process that is gone, or somebody else's, gives is None."""
+"""Reads single processes from /proc: what a process that is gone, or somebody else's, gives is None.
+
+Raises OSError where the exporter itself has no descriptor or memory left: nobody is gone for that.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from exporter.exhausted import unless_ours
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -64,8 +69,8 @@ def pids(proc: Path) -> Iterator[int]:
             for entry in entries:
                 if entry.name.isascii() and entry.name.isdigit():
                     yield int(entry.name)
-    except OSError:
-        return
+    except OSError as error:
+        unless_ours(error)
 
 
 def children(proc: Path, pid: int) -> tuple[int, ...]:
@@ -80,7 +85,9 @@ def children(proc: Path, pid: int) -> tuple[int, ...]:
                 found.update(int(word) for word in listed.split() if word.isdigit())
             elif int(task) == pid and stat(proc, pid):
                 return _children_by_parent(proc, pid)
-    except (OSError, ValueError):
+    except OSError as error:
+        unless_ours(error)
+    except ValueError:
         pass
     return tuple(sorted(found))
 
@@ -144,7 +151,8 @@ def open_fds(proc: Path, pid: int) -> int | None:
     except PermissionError:
         # Since Linux 6.2 the directory's size is the count, for everybody; before, it is 0.
         return _size(folder) or None
-    except OSError:
+    except OSError as error:
+        unless_ours(error)
         return None
 
 
@@ -169,7 +177,8 @@ def sockets(proc: Path, pid: int) -> frozenset[int] | None:
                 continue  # closed since it was listed
             if target.startswith("socket:[") and target[8:-1].isdigit():
                 found.add(int(target[8:-1]))
-    except OSError:
+    except OSError as error:
+        unless_ours(error)
         return None
     return frozenset(found)
 
@@ -189,7 +198,8 @@ def read(path: Path | str, longest: int = LONGEST) -> bytes | None:
     try:
         # Non-blocking: below /proc/PID/root a name may be a pipe that somebody made to hold us.
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
+    except OSError as error:
+        unless_ours(error)
         return None
     try:
         parts: list[bytes] = []
@@ -198,7 +208,8 @@ def read(path: Path | str, longest: int = LONGEST) -> bytes | None:
             parts.append(part)
             left -= len(part)
         return b"".join(parts)
-    except OSError:
+    except OSError as error:
+        unless_ours(error)
         return None
     finally:
         os.close(file)

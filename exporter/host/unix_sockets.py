@@ -6,6 +6,8 @@ import socket
 import struct
 from collections.abc import Iterator
 
+from exporter.exhausted import unless_ours
+
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
 NLM_F_REQUEST_DUMP = 0x301
@@ -45,7 +47,10 @@ def clients(name: str) -> frozenset[int] | None:
                     path = attributes.get(NAME, b"").rstrip(b"\0").decode(errors="replace")
                     if path.rpartition("/")[2] == name and len(attributes.get(PEER, b"")) == 4:
                         found.add(int(struct.unpack("=I", attributes[PEER])[0]))
-    except (OSError, struct.error):
+    except OSError as error:
+        unless_ours(error)
+        return None
+    except struct.error:
         return None
 
 

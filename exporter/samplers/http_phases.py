@@ -23,6 +23,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError, IncompleteRead, ReadTimeoutError
 
+from exporter.collector import SourceError
+from exporter.exhausted import exhausted
 from exporter.samplers.attempt import Attempt, Failure, ProbeError, late
 
 # More of an answer than this is not read, packed or unpacked.
@@ -182,7 +184,9 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-def _failure(error: BaseException, phase: str) -> ProbeError:
+def _failure(error: BaseException, phase: str) -> ProbeError | SourceError:
+    if ours := exhausted(error):
+        return ours
     remedy = ""
     match error:
         case TimeoutError() | ReadTimeoutError():

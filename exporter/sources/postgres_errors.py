@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from exporter.collector import Reason, SourceError
+from exporter.exhausted import DESCRIPTORS
 from exporter.rights import GRANTS, MONITOR, STORE
 
 UPDATE = "ALTER EXTENSION pg_stat_statements UPDATE;  -- pg_upgrade leaves the old version's columns"
@@ -70,6 +71,7 @@ CONNECT = (
     (r'permission denied for database "(.*?)"', Reason.PERMISSION, r'GRANT CONNECT ON DATABASE "\1" TO {role};'),
     (r"certificate|SSL", Reason.PERMISSION, "Check sslmode and sslrootcert of database.dsn."),
     (r"timeout expired|timed out", Reason.TIMEOUT, ""),
+    (r"could not create socket: Too many open files", Reason.EXHAUSTED, DESCRIPTORS[1]),
 )  # fmt: skip
 
 
