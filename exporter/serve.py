@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import queue
 import signal
 import threading
@@ -12,6 +13,7 @@ from contextlib import suppress
 from types import FrameType
 
 from exporter import __version__
+from exporter.exhausted import exhausted
 from exporter.logs import set_level
 from exporter.service import Service, describe
 from exporter.settings import Settings
@@ -22,7 +24,10 @@ log = logging.getLogger(__name__)
 
 # How soon a server that restarts, or moves to another database, is followed; a look costs about a millisecond.
 LOOK_SECONDS = 2.0
+# How long a scrape under way may go on after SIGTERM, before it answers with what it has.
+GRACE_SECONDS = 1.0
 M_ARENA_MAX = -8  # of glibc's malloc.h
+ENDS = (int(signal.SIGTERM), int(signal.SIGINT))
 
 
 def _share_memory() -> None:
@@ -37,12 +42,23 @@ def _share_memory() -> None:
 
 def serve(load: Callable[[], Settings]) -> int:
     """Run until SIGTERM or SIGINT; returns the exit status."""
+    try:
+        return _serve(load)
+    except (OSError, RuntimeError, MemoryError) as error:
+        if ours := exhausted(error):
+            log.error("cannot start: %s. Remedy: %s", ours.detail, ours.remedy)
+            return 1
+        raise
+
+
+def _serve(load: Callable[[], Settings]) -> int:
     events: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def note(number: int, frame: FrameType | None) -> None:
         events.put(number)  # SimpleQueue is safe to use in a signal handler, a lock is not
 
     _share_memory()
+    _take_standard_streams()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, note)
     service = Service(load)
@@ -52,29 +68,57 @@ def serve(load: Callable[[], Settings]) -> int:
     except OSError as error:
         log.error("cannot listen on %s:%d: %s; choose another with --web.listen", host, port, error.strerror)
         return 1
-    threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="web", daemon=True
-    ).start()
+    threading.Thread(target=server.run, name="web", daemon=True).start()
     log.info("mlflow-exporter %s serves http://%s:%d/metrics", __version__, host, server.server_port)
     if service.found:
         log.info("tracking server found: %s", describe(service.found))
-    ends = (int(signal.SIGTERM), int(signal.SIGINT))
-    while (event := _next_event(events)) not in ends:
-        if event == signal.SIGHUP:
-            service.reload()
-            set_level(service.settings.log.level)
-            if service.settings.web.address != (host, port):
-                log.warning("web.listen changes with a restart only; still serving %s:%d", host, port)
-        else:
-            service.look()
+    _follow(service, events, (host, port))
     log.info("stopping")
-    server.stop(grace=1.0)
+    if not server.stop(grace=GRACE_SECONDS):
+        service.scraper.hurry()
+        server.drain(GRACE_SECONDS / 2)
     service.close()
     return 0
 
 
+def _follow(service: Service, events: queue.SimpleQueue[int], serving: tuple[str, int]) -> None:
+    """Keep up with the tracking server, and with the settings at SIGHUP, until SIGTERM or SIGINT."""
+    said = ""
+    while (event := _next_event(events)) not in ENDS:
+        try:
+            if event == signal.SIGHUP:
+                service.reload()
+                set_level(service.settings.log.level)
+                if service.settings.web.address != serving:
+                    log.warning("web.listen changes with a restart only; still serving %s:%d", *serving)
+            else:
+                service.look()
+            said = ""
+        except Exception as error:  # the old plan stays in force, and the next look tries again
+            ours = exhausted(error)
+            what = f"{ours.detail}. Remedy: {ours.remedy}" if ours else type(error).__name__
+            if what != said:
+                log.error("cannot look for the tracking server: %s", what, exc_info=None if ours else error)
+            said = what
+
+
 def _next_event(events: queue.SimpleQueue[int]) -> int | None:
+    """Return the next signal, None where there is none for a while; of several that wait, the one that ends."""
     try:
-        return events.get(timeout=LOOK_SECONDS)
+        waiting = [events.get(timeout=LOOK_SECONDS)]
     except queue.Empty:
         return None
+    while not events.empty():  # a storm of SIGHUP is one reload
+        waiting.append(events.get())
+    return next((number for number in waiting if number in ENDS), waiting[0])
+
+
+def _take_standard_streams() -> None:
+    """Take the descriptors 0 to 2 where we were started without.
+
+    Whatever is opened next would get them, a connection to the database for one, and libraries write their
+    complaints to 2.
+    """
+    while (taken := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(taken, True)
+    os.close(taken)
