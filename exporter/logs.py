@@ -1,14 +1,19 @@
-"""Log lines: logfmt-like, on standard error, and without a password whatever happens."""
+"""Log lines: logfmt-like, on standard error, without a password and without waiting, whatever happens."""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
+import select
+from contextlib import suppress
 
-# A URI with a password, and key=value strings: the messages of libraries are not ours to trust.
 # What a terminal would act on, and what would make one line two: texts may come from other users' processes.
+STANDARD_ERROR = 2
+
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
+# A URI with a password, and key=value strings: the messages of libraries are not ours to trust.
 SECRETS = (
     (re.compile(r"(\w://[^\s/:@]*):\S+@"), r"\1:***@"),
     (re.compile(r"(\bBearer )\S+"), r"\1***"),
@@ -41,8 +46,38 @@ class Formatter(logging.Formatter):
         return CONTROL.sub(lambda found: repr(found[0])[1:-1], redacted(super().format(record)))
 
 
+class StandardError(logging.Handler):
+    """Write to standard error, and never wait for whoever reads it: what finds no room is lost, and counted.
+
+    A terminal that was halted or a collector of logs that hangs would otherwise halt each thread that logs, and
+    with them the scrapes. A disk that is full or a pipe without a reader costs the line as well.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        told = f"({self._lost} lines before this one are lost)\n" if self._lost else ""
+        with suppress(Exception):  # there is nowhere left to tell it
+            text = (told + self.format(record) + "\n").encode(errors="backslashreplace")
+            self._lost = 0 if _written(text) else self._lost + 1
+
+
+def _written(text: bytes) -> bool:
+    """Write as long as there is room."""
+    room = select.poll()
+    room.register(STANDARD_ERROR, select.POLLOUT)
+    try:
+        while text and room.poll(0):
+            text = text[os.write(STANDARD_ERROR, text[: select.PIPE_BUF]) :]  # so much a pipe with room takes
+    except OSError:
+        return False
+    return not text
+
+
 def set_up(level: str) -> None:
-    handler = logging.StreamHandler()
+    handler = StandardError()
     handler.setFormatter(Formatter("%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"))
     logging.getLogger().handlers[:] = [handler]
     set_level(level)
