@@ -33,6 +33,10 @@ LEAD_SECONDS = 0.1
 # How long a thread without memory waits for some.
 SHORT_SECONDS = 0.1
 
+# What an earlier reading left under way is often read in no time once its source answers again: the first scrape after
+# that shall not be told that it is busy. Longer would make each scrape of a source that hangs wait for it.
+GRACE_SECONDS = 1.0
+
 BUSY = SourceError(Reason.BUSY, "an earlier reading is still waiting for its source")
 MISSED = SourceError(Reason.TIMEOUT, "not read before the scrape's deadline")
 
@@ -97,14 +101,17 @@ class Lane:
         return (*own, *(metric for collector in self.collectors for metric in collector.metrics))
 
     def begin(self, deadline: float) -> Run | None:
-        """Start a run, or share the one in flight; None where one past its deadline still holds the thread."""
+        """Start a run, or share the one in flight; None where one past its deadline keeps holding the thread."""
         with self._lock:
+            if not self._free():
+                grace = min(GRACE_SECONDS, (deadline - time.monotonic()) / 2)
+                self._lock.wait_for(self._free, max(0.0, grace))
             if self._closing:  # by a new plan, after the scrape that comes here had begun
                 return None
             if self._settled:
                 self._run = Run(deadline - LEAD_SECONDS)
                 self._settled = False
-                self._lock.notify()
+                self._lock.notify_all()
                 return self._run
             run = self._run
             assert run is not None
@@ -142,7 +149,12 @@ class Lane:
         """Let the thread end as soon as it is free; it closes the source itself, since only it may touch it."""
         with self._lock:
             self._closing = True
-            self._lock.notify()
+            self._lock.notify_all()
+
+    def _free(self) -> bool:
+        """Say whether a scrape that comes now need not wait: the thread is idle, or its run can be shared."""
+        under_way = self._run is not None and time.monotonic() < self._run.deadline
+        return self._settled or under_way or self._closing
 
     def hurry(self) -> None:
         """Have those who wait for the run under way take what is there by now."""
@@ -171,7 +183,9 @@ class Lane:
             try:
                 _guarded(self.source.settle)
             finally:
-                self._settled = True
+                with self._lock:
+                    self._settled = True
+                    self._lock.notify_all()
         return True
 
     def _next(self) -> Run | None:

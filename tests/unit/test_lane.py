@@ -210,7 +210,7 @@ def test_a_source_that_cannot_be_opened_fails_all_its_collectors_and_is_logged_o
     ]
 
 
-def test_a_hung_source_is_timeout_at_the_deadline_then_busy_at_once_and_recovers() -> None:
+def test_a_hung_source_is_timeout_at_the_deadline_then_busy_well_before_it_and_recovers() -> None:
     release = threading.Event()
 
     def hang() -> object:
@@ -220,12 +220,28 @@ def test_a_hung_source_is_timeout_at_the_deadline_then_busy_at_once_and_recovers
     source = FakeSource(hang)
     with lane_of(source, First()) as lane:
         assert read(lane, 0.15).outcomes["first"].reason is Reason.TIMEOUT
-        deadline = time.monotonic() + FAR
+        deadline = time.monotonic() + 0.3
         run = lane.begin(deadline)
         assert run is None
+        assert time.monotonic() < deadline - 0.05
         assert lane.read(run, deadline).outcomes["first"].reason is Reason.BUSY
         release.set()
         assert read(lane).outcomes["first"].reason is None
+    assert source.openings == 2
+
+
+def test_a_scrape_that_comes_while_a_late_answer_is_being_read_waits_for_its_end() -> None:
+    release = threading.Event()
+    source = FakeSource()
+    source.settled = lambda: (release.wait(FAR), None)[1]
+    with lane_of(source, First()) as lane:
+        first = time.monotonic() + 0.15
+        assert lane.read(lane.begin(first), first).outcomes["first"].reason is None
+        while time.monotonic() < first:
+            pass
+        threading.Timer(0.05, release.set).start()
+        deadline = time.monotonic() + FAR
+        assert lane.read(lane.begin(deadline), deadline).outcomes["first"].reason is None
     assert source.openings == 2
 
 
