@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import queue
 import socket
 import threading
 import time
@@ -136,6 +137,9 @@ class Server(ThreadingMixIn, WSGIServer):
         self._lock = threading.Lock()
         self._spare: int | None = None
         self._stopping = False
+        # Where no thread can be started, one that was started in better times answers.
+        self._standby: queue.Queue[tuple[Any, Any]] = queue.Queue(maxsize=1)
+        threading.Thread(target=self._stand_by, name="web-standby", daemon=True).start()
         super().__init__(address, Handler)
         self.set_app(app)
 
@@ -179,8 +183,16 @@ class Server(ThreadingMixIn, WSGIServer):
         try:
             super().process_request(request, client_address)
         except (RuntimeError, MemoryError):  # no thread can be started
-            self._gone(request)
-            self._refuse(request)
+            try:
+                self._standby.put_nowait((request, client_address))
+            except queue.Full:
+                self._gone(request)
+                self._refuse(request)
+
+    def _stand_by(self) -> None:
+        while True:
+            with suppress(Exception):  # memory that is short: that connection goes without an answer
+                self.process_request_thread(*self._standby.get())
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
