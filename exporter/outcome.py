@@ -134,5 +134,9 @@ class Memory:
         elif outcome.reason is Reason.TIMEOUT:
             # Asked again as often, a query that is too slow would be a load of its own.
             self._pace = min(2 * self._pace, 16 * self._every)
+        pace = self._pace
+        if outcome.reason is Reason.BUSY and outcome.seconds is not None:
+            # It gave way, to a lock or to recovery, which may be over soon: again, for at most a fiftieth of the time.
+            pace = min(pace, 50 * outcome.seconds)
         # Half a second early: a scrape every 60 s must not find a 60 s collector due in 10 ms.
-        self._due = time.monotonic() + self._pace - 0.5
+        self._due = time.monotonic() + pace - 0.5

@@ -21,7 +21,7 @@ REASONS = {
     "42": Reason.UNSUPPORTED,  # a table, column or function that this server does not have
     "0A": Reason.UNSUPPORTED,
     "55000": Reason.UNSUPPORTED,  # pg_stat_statements installed but not preloaded
-    "55P03": Reason.TIMEOUT,  # lock_timeout
+    "55P03": Reason.BUSY,  # lock_timeout: somebody has locked the table
     "57014": Reason.TIMEOUT,  # statement_timeout
     "57P": Reason.UNREACHABLE,  # shutting down, starting up, killed by an administrator
     "53": Reason.UNREACHABLE,  # out of connections, memory or disk

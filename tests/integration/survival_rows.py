@@ -23,6 +23,16 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
         "starting up",
         "failed over to the second host of the DSN",
         "out of slots, our sessions lost",
+        "sessions ended by pg_terminate_backend",
+        "password changed",
+        "connection limit of the role reached",
+        "TLS required of a DSN without it",
+        "certificate of another CA",
+        "certificate for another host",
+        "MLflow's tables locked (ACCESS EXCLUSIVE)",
+        "pg_stat_statements dropped, created again",
+        "pg_stat_statements reset",
+        "schema migrated from MLflow 2.10's to the newest",
     ),
     "Network": (),
     "Tracking server": (
@@ -44,8 +54,9 @@ HEAD = """\
 
 Made by the tests that have the marker `survives`; do not edit. Each fault was made while a real exporter was scraped,
 with the timeout that stands behind the slowest scrape. *Whole again* counts from the end of the fault to a scrape that
-has all that was there before; what has a clock of its own (the load's sampler, probes) may follow at its next try,
-which is said in brackets. Leaks: threads, descriptors, sessions in Postgres and memory above what was held before.
+has all that each scrape reads. What has a clock of its own (the load's sampler, probes, what is read once in some
+minutes) may follow at its next try: when it has is said in brackets. Leaks: threads, descriptors, sessions in Postgres
+and memory above what was held before.
 
 {date}, {cores} cores.
 """
@@ -73,7 +84,7 @@ class Row:
     slowest: float = 0.0
     scrapes: int = 0
     recovery: float = 0.0
-    samplers: float = 0.0
+    rest: float = 0.0
     leaks: dict[str, int] = field(default_factory=dict)
     date: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
 
@@ -101,8 +112,8 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         verdict = "" if self.verdict == "ok" else f"**{self.verdict}** "
         again = f"{self.recovery:.1f} s, {self.scrapes} scrape{'s' * (self.scrapes != 1)}"
-        if self.samplers - self.recovery >= 1:
-            again += f" ({self.samplers:.0f} s)"
+        if self.rest - self.recovery >= 1:
+            again += f" ({self.rest:.0f} s)"
         return (
             self.fault,
             verdict + self.answer,

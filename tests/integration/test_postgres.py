@@ -1,4 +1,4 @@
-"""Every query on every major with the documented rights, and Postgres in each kind of trouble."""
+"""Every query on every major with the documented rights; test_survives_*.py has Postgres in each kind of trouble."""
 
 from __future__ import annotations
 
@@ -223,20 +223,6 @@ def test_mlflows_tables_in_a_schema_of_their_own_are_found(database: tuple[Postg
         assert "tables" not in reasons(read(lane))
 
 
-def test_a_locked_table_fails_only_the_collector_that_needs_it_and_leaves_no_session(
-    database: tuple[Postgres, str],
-) -> None:
-    server, name = database
-    with server.connect("mlflow", name) as session, lane_to(server.dsn("exporter", name)) as lane:
-        with session.transaction():
-            session.execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")
-            started = time.monotonic()
-            readings = [read(lane) for _ in range(3)]
-            assert time.monotonic() - started < 3
-        assert reasons(readings[0]) == {"sizes": Reason.TIMEOUT, "store_logging": Reason.TIMEOUT}
-        assert ours(server) == 1
-
-
 def test_lock_waits_connections_and_open_transactions_are_seen_as_they_are(
     database: tuple[Postgres, str],
 ) -> None:
@@ -287,33 +273,6 @@ def own(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     with Postgres(15, getattr(request, "param", {})) as server:
         server.create_mlflow()
         yield server
-
-
-def test_a_frozen_server_is_a_timeout_then_busy_and_comes_back_on_the_same_connection(own: Postgres) -> None:
-    with lane_to(own.dsn("exporter", "mlflow")) as lane:
-        assert reasons(read(lane)) == {}
-        own.pause()
-        first, second = read(lane, 0.5), read(lane, 0.5)
-        own.resume()
-        assert (first.up, reasons(first)["database"]) == (False, Reason.TIMEOUT)
-        assert (second.up, reasons(second)["database"]) == (False, Reason.BUSY)
-        assert reasons(settled(lane)) == {}
-        assert ours(own) == 1
-
-
-def test_a_killed_server_is_unreachable_and_the_first_reading_after_its_restart_is_whole(
-    own: Postgres,
-) -> None:
-    with lane_to(own.dsn("exporter", "mlflow")) as lane:
-        assert reasons(read(lane)) == {}
-        own.kill()
-        down = read(lane)
-        assert (down.up, reasons(down)["database"]) == (False, Reason.UNREACHABLE)
-        own.start()
-        assert reasons(read(lane)) == {}
-        own.stop()
-        own.start()  # between two scrapes: nobody has noticed
-        assert reasons(read(lane)) == {}
 
 
 @pytest.mark.parametrize(

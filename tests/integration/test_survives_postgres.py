@@ -39,14 +39,21 @@ def test_a_killed_server_is_unreachable_until_it_is_back(survives: Survives, own
 
 
 @pytest.mark.survives("Postgres", "stopped (SIGSTOP)")
-def test_a_frozen_server_is_a_timeout_and_then_busy(survives: Survives, own: Postgres) -> None:
+def test_a_frozen_server_is_a_timeout_then_busy_and_read_again_over_the_same_connections(
+    survives: Survives, own: Postgres
+) -> None:
+    ours = (
+        "select pid from pg_stat_activity where application_name = 'mlflow-exporter' order by backend_start"
+    )
     with watching(own.dsn("exporter", "mlflow")) as exporter, survives(exporter, [own]) as trial:
+        kept = own.execute(ours)[:2]
         own.pause()
         seen = trial.during(until=lambda seen: seen.of("probe database") == {"timeout"})
         assert seen.down == DOWN
         assert seen.of("connections") == {"timeout", "busy"}
         own.resume()
         trial.recovered()
+        assert own.execute(ours)[:2] == kept
 
 
 @pytest.mark.survives("Postgres", "restarted between two scrapes")

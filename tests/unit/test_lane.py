@@ -338,6 +338,25 @@ def test_what_is_kept_of_a_slow_collector_grows_old_by_no_clock_that_can_be_set(
         assert read(lane).outcomes["slow"].samples == ()
 
 
+def test_a_slow_collector_that_gave_way_to_a_lock_is_read_again_soon_and_one_that_was_too_slow_is_not() -> (
+    None
+):
+    session = Session()
+
+    class Locked(Slow):
+        def collect(self, session: Session) -> Iterable[Sample]:
+            if isinstance(session.value, BaseException):
+                raise session.value
+            yield TWO(2)
+
+    for reason, again in ((Reason.BUSY, None), (Reason.TIMEOUT, Reason.TIMEOUT)):
+        session.value = SourceError(reason, "runs: canceled")
+        with lane_of(FakeSource(lambda: session), Locked()) as lane:
+            assert read(lane).outcomes["slow"].reason is reason
+            session.value = 1.0
+            assert read(lane).outcomes["slow"].reason is again
+
+
 def test_a_scrape_that_comes_to_a_lane_closed_by_a_new_plan_does_not_wait_for_it() -> None:
     with lane_of(FakeSource(), First()) as lane:
         lane.close()
