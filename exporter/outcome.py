@@ -138,5 +138,7 @@ class Memory:
         if outcome.reason is Reason.BUSY and outcome.seconds is not None:
             # It gave way, to a lock or to recovery, which may be over soon: again, for at most a fiftieth of the time.
             pace = min(pace, 50 * outcome.seconds)
+        elif outcome.reason is Reason.EXHAUSTED:
+            pace = 0.0  # nobody was asked anything: again as soon as we can
         # Half a second early: a scrape every 60 s must not find a 60 s collector due in 10 ms.
         self._due = time.monotonic() + pace - 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from exporter.collector import Reason, SourceError
-from exporter.exhausted import DESCRIPTORS
+from exporter.exhausted import without_descriptor
 from exporter.rights import GRANTS, MONITOR, STORE
 
 UPDATE = "ALTER EXTENSION pg_stat_statements UPDATE;  -- pg_upgrade leaves the old version's columns"
@@ -71,7 +71,6 @@ CONNECT = (
     (r'permission denied for database "(.*?)"', Reason.PERMISSION, r'GRANT CONNECT ON DATABASE "\1" TO {role};'),
     (r"certificate|SSL", Reason.PERMISSION, "Check sslmode and sslrootcert of database.dsn."),
     (r"timeout expired|timed out", Reason.TIMEOUT, ""),
-    (r"could not create socket: Too many open files", Reason.EXHAUSTED, DESCRIPTORS[1]),
 )  # fmt: skip
 
 
@@ -86,4 +85,4 @@ def connect_error(message: str) -> SourceError:
     for pattern, reason, remedy in CONNECT:
         if found := re.search(pattern, flat):
             return SourceError(reason, flat, found.expand(remedy) if found.groups() else remedy)
-    return SourceError(Reason.UNREACHABLE, flat)
+    return without_descriptor() or SourceError(Reason.UNREACHABLE, flat)  # libpq says nothing at all of that
