@@ -22,6 +22,7 @@ class Reason(StrEnum):
     UNSUPPORTED = "unsupported"
     BAD_ANSWER = "bad_answer"
     BUSY = "busy"
+    EXHAUSTED = "exhausted"
     BUG = "bug"
 
 

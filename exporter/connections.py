@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
+import queue
 import socket
 import ssl
 import threading
@@ -25,6 +28,7 @@ THREADS = 64
 # How long a client may keep us waiting while another one wants its place, and how long that one waits for a place.
 PATIENCE_SECONDS = 0.25
 ROOM_SECONDS, TURN_SECONDS = 1.0, 0.02
+POLL_SECONDS = 0.2
 # What is read of a client that has its answer, so that it gets it.
 LINGER_SECONDS = 0.5
 LINGER_CHUNKS, CHUNK = 16, 65536
@@ -72,11 +76,39 @@ class Server(TCPServer):
         self._free = threading.BoundedSemaphore(THREADS)
         self._visits: set[Visit] = set()
         self._lock = threading.Lock()
+        self._spare: int | None = None
+        self._stopping = False
+        # Where no thread can be started, one that was started in better times answers.
+        self._standby: queue.Queue[tuple[Visit, str]] = queue.Queue(maxsize=1)
+        threading.Thread(target=self._stand_by, name="client-standby", daemon=True).start()
         super().__init__(address, BaseRequestHandler)  # which is not used: see _attend
 
     @property
     def port(self) -> int:
         return int(self.server_address[1])
+
+    def run(self) -> None:
+        """Serve until `stop`, whatever happens meanwhile: memory that is short, say."""
+        while not self._stopping:
+            try:
+                self.serve_forever(POLL_SECONDS)
+            except Exception as error:  # noqa: BLE001 - without this thread nobody would be served any more
+                log.error("cannot take connections for a moment: %s", type(error).__name__)
+                time.sleep(POLL_SECONDS)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; without a descriptor left, on the one that is kept for that."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            if self._spare is None:
+                time.sleep(POLL_SECONDS)  # it waits in the queue, and would have us try without end
+                raise
+        os.close(self._spare)
+        self._spare = None
+        return super().get_request()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._has_room():
@@ -85,29 +117,44 @@ class Server(TCPServer):
         visit = Visit(request)
         with self._lock:
             self._visits.add(visit)
+        arguments = (visit, str(client_address[0]))
         try:
-            threading.Thread(
-                target=self._attend, args=(visit, str(client_address[0])), name="client", daemon=True
-            ).start()
-        except RuntimeError:  # no thread can be started
-            self._gone(visit)
-            raise
+            threading.Thread(target=self._attend, args=arguments, name="client", daemon=True).start()
+        except (RuntimeError, MemoryError):  # no thread can be started
+            try:
+                self._standby.put(arguments, timeout=TURN_SECONDS)
+            except queue.Full:
+                self._gone(visit)
+                self._refuse(request)
 
     def service_actions(self) -> None:
-        """End connections that are too old: a client that drips a byte a second never meets the socket's timeout."""
+        """End connections that are too old: a client that drips a byte a second never meets the socket's timeout.
+
+        And keep a descriptor for `get_request`.
+        """
+        if self._spare is None:
+            with contextlib.suppress(OSError):
+                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         oldest = time.monotonic() - CONNECTION_SECONDS
         with self._lock:
             late = [visit for visit in self._visits if visit.since < oldest]
         for visit in late:
             visit.end()
 
-    def stop(self, grace: float) -> None:
-        """Take no more connections, and let those under way finish for `grace` seconds."""
+    def stop(self, grace: float) -> bool:
+        """Take no more connections; returns whether those under way have ended within `grace` seconds."""
+        until = time.monotonic() + grace
+        self._stopping = True
         self.shutdown()
         self.server_close()
-        until = time.monotonic() + grace
+        return self.drain(until - time.monotonic())
+
+    def drain(self, seconds: float) -> bool:
+        """Wait for the connections under way; returns whether they have ended in that time."""
+        until = time.monotonic() + seconds
         while self._visits and time.monotonic() < until:
             time.sleep(0.02)
+        return not self._visits
 
     def shutdown_request(self, request: Any) -> None:
         """Close what has no thread, without waiting for it."""
@@ -115,6 +162,13 @@ class Server(TCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.warning("a connection of %s could not be served", client_address[0], exc_info=True)
+
+    def _stand_by(self) -> None:
+        while True:
+            with contextlib.suppress(
+                Exception
+            ):  # memory that is short: that connection goes without an answer
+                self._attend(*self._standby.get())
 
     def _attend(self, visit: Visit, address: str) -> None:
         try:

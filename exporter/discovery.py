@@ -18,7 +18,7 @@ from exporter.sighting import Found, ServerProcess, Sighting, orphan_problems, s
 
 __all__ = ["Backend", "Discovery", "Found", "ServerProcess", "Sighting", "backend_of"]
 
-# While there is no server to keep an eye on, all processes are walked, and that often at most.
+# While there is no server to keep an eye on, all processes are walked: for each scrape, and else that often at most.
 WALK_SECONDS = 5.0
 # So many servers are named where none can be chosen.
 NAMED = 10
@@ -57,17 +57,20 @@ class Discovery:
         self._walked = -WALK_SECONDS
         self._slots: dict[tuple[int, int], int] = {}
 
-    def look(self) -> Sighting:
-        """Return what runs now. All processes are walked only when the server is gone, or none was known."""
+    def look(self, *, now: bool = False) -> Sighting:
+        """Return what runs now. All processes are walked only when the server is gone, or none was known.
+
+        Then what is returned may be some seconds old, unless it must be of `now`.
+        """
         with self._lock:
             known = self._known
             if known is None:
-                return self._walk() if self._walk_is_due() else self._nothing
+                return self._walk() if now or self._walk_is_due() else self._nothing
             if not known.server.headless and processes.lives(self.proc, known.server.head.stat.identity):
                 if not self._same(known):
                     known = self._known = self._watch(known.server, known.sighting, known.members.values())
                 return known.sighting
-            if known.server.headless and self._same(known) and not self._walk_is_due():
+            if known.server.headless and self._same(known) and not (now or self._walk_is_due()):
                 return known.sighting
             return self._walk()
 
@@ -81,7 +84,7 @@ class Discovery:
         )
 
     def _walk(self) -> Sighting:
-        self._walked = self._clock()
+        # What is known changes at the end only: a walk that breaks off for want of a descriptor has found out nothing.
         before = self._known
         workers = (
             [one.identity for one in before.sighting.processes if one.slot is not None] if before else []
@@ -90,8 +93,8 @@ class Discovery:
         everybodys = servers(self.proc, workers, port)
         candidates = self._of_user(everybodys)
         chosen = self._chosen(candidates)
-        self._known = None
         if len(chosen) != 1:
+            self._known, self._walked = None, self._clock()
             self._nothing = Sighting(ambiguous=len(chosen) > 1, problems=tuple(self._why_none(everybodys)))
             return self._nothing
         (server,) = chosen
@@ -105,6 +108,7 @@ class Discovery:
             sighting = sight(self.proc, server, self._user)
         problems = (*sighting.problems, *orphan_problems(server))
         self._known = self._watch(server, replace(sighting, problems=problems))
+        self._walked = self._clock()
         return self._known.sighting
 
     def _watch(

@@ -68,13 +68,8 @@ class Handler(BaseHTTPRequestHandler):
         if not self.parse_request():
             return
         request = Request(self.command, self.path.partition("?")[0], self.headers, self.client_address[0])
-        try:
-            with self._visit.at_work():
-                answer = self._app(request)
-        except Exception:
-            log.exception("%s could not be answered; please report it", request.path)
-            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
-            return
+        with self._visit.at_work():
+            answer = self._app(request)
         self._send(answer)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from exporter.collector import Collector, Query, Reason, SourceError
+from exporter.exhausted import exhausted
 from exporter.metric import Metric, Sample, check, gauge
 from exporter.outcome import DURATION, ERRORS, LAST_SUCCESS, SUCCESS, Memory, Outcome, Teller
 
@@ -29,6 +30,8 @@ METRICS = (SUCCESS, DURATION, ERRORS, LAST_SUCCESS, SOURCE_UP)
 
 # The thread stops waiting a little before the scrape does, so that what it has to say still gets out.
 LEAD_SECONDS = 0.1
+# How long a thread without memory waits for some.
+SHORT_SECONDS = 0.1
 
 # What an earlier reading left under way is often read in no time once its source answers again: the first scrape after
 # that shall not be told that it is busy. Longer would make each scrape of a source that hangs wait for it.
@@ -153,15 +156,37 @@ class Lane:
         under_way = self._run is not None and time.monotonic() < self._run.deadline
         return self._settled or under_way or self._closing
 
+    def hurry(self) -> None:
+        """Have those who wait for the run under way take what is there by now."""
+        with self._lock:
+            if self._run is not None:
+                self._run.ended.set()
+
     def _live(self) -> None:
-        while (run := self._next()) is not None:
-            self._read_all(run)
-            run.ended.set()
-            _guarded(self.source.settle)
-            with self._lock:
-                self._settled = True
-                self._lock.notify_all()
+        more = True
+        while more:
+            try:
+                more = self._turn()
+            except Exception:  # noqa: BLE001 - memory too short even to note a failure: that is then `MISSED`
+                time.sleep(SHORT_SECONDS)
         _guarded(self.source.close)
+
+    def _turn(self) -> bool:
+        """Wait for the next run and read it; returns False once the lane is closed."""
+        run = self._next()
+        if run is None:
+            return False
+        try:
+            self._read_all(run)
+        finally:
+            run.ended.set()
+            try:
+                _guarded(self.source.settle)
+            finally:
+                with self._lock:
+                    self._settled = True
+                    self._lock.notify_all()
+        return True
 
     def _next(self) -> Run | None:
         with self._lock:
@@ -215,6 +240,8 @@ def _guarded(act: Callable[[], T]) -> T | SourceError:
     except SourceError as error:
         return error
     except Exception as error:  # noqa: BLE001 - the one guard; the outcome says `bug` and carries the traceback
+        if ours := exhausted(error):
+            return ours
         bug = SourceError(Reason.BUG, type(error).__name__, "Please report it with the traceback in the log.")
         bug.__cause__ = error
         return bug

@@ -47,7 +47,7 @@ LAST_SUCCESS = gauge(
 class Outcome:
     """What one collector's reading gave: `samples`, or why there are none; `reason` None is success.
 
-    `at` is Unix time; `seconds` is None where the reading did not take place.
+    `at` is Unix time, for people; `seconds` is None where the reading did not take place.
     """
 
     at: float
@@ -95,6 +95,7 @@ class Memory:
         self._last: Outcome | None = None
         self._success: Outcome | None = None
         self._success_at: float | None = None
+        self._fresh_until = 0.0  # of time.monotonic: the time of day may be set at any moment
         self._errors: Counter[Reason] = Counter()
 
     def resting(self) -> Outcome | None:
@@ -104,7 +105,7 @@ class Memory:
     def with_kept(self, outcome: Outcome) -> Outcome:
         """Give a slow collector's failure the samples of its last success, while they are young enough."""
         kept = self._success
-        if outcome.reason is not None and kept and time.time() - kept.at < 3 * self._every:
+        if outcome.reason is not None and kept and time.monotonic() < self._fresh_until:
             return replace(outcome, samples=kept.samples)
         return outcome
 
@@ -128,6 +129,7 @@ class Memory:
         self._last = outcome
         if outcome.reason is None:
             self._success = outcome
+            self._fresh_until = time.monotonic() + 3 * self._every
             self._pace = self._every
         elif outcome.reason is Reason.TIMEOUT:
             # Asked again as often, a query that is too slow would be a load of its own.
@@ -136,5 +138,7 @@ class Memory:
         if outcome.reason is Reason.BUSY and outcome.seconds is not None:
             # It gave way, to a lock or to recovery, which may be over soon: again, for at most a twentieth of the time.
             pace = min(pace, 20 * outcome.seconds)
+        elif outcome.reason is Reason.EXHAUSTED:
+            pace = 0.0  # nobody was asked anything: again as soon as we can
         # Half a second early: a scrape every 60 s must not find a 60 s collector due in 10 ms.
         self._due = time.monotonic() + pace - 0.5

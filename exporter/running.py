@@ -44,18 +44,20 @@ class Running:
     def apply(self, plan: Plan, discovery: Discovery) -> None:
         """Go over to a plan; whatever fails in it fails before anything has changed."""
         lanes, new_lanes = _next(plan.lanes, self._lanes, lambda spec: _lane(spec, discovery))
+        new: list[Lane | Loop] = [*new_lanes]
         try:
             loops, new_loops = _next(plan.samplers, self._loops, _loop)
+            new += new_loops
+            for loop in new_loops:
+                loop.start()
         except Exception:
-            for lane in new_lanes:
-                lane.close()
+            for part in new:
+                part.close()
             raise
         gone: list[Lane | Loop] = [part for spec, part in self._lanes.items() if spec not in lanes]
         gone += [part for spec, part in self._loops.items() if spec not in loops]
         self._lanes, self._loops = lanes, loops
         self._scraper.parts = Parts(tuple(lanes.values()), (*self._always, *loops.values()))
-        for loop in new_loops:
-            loop.start()
         for part in gone:
             part.close()
 

@@ -97,6 +97,11 @@ class Scraper:
         self._latest = (time.monotonic(), readings)
         return readings
 
+    def hurry(self) -> None:
+        """Have scrapes under way answer with what is read by now."""
+        for lane in self.parts.lanes:
+            lane.hurry()
+
     @property
     def read_at(self) -> float:
         """When the lanes were last read, of time.monotonic; 0 before the first time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import queue
 import signal
 import threading
@@ -15,6 +16,7 @@ from types import FrameType
 from exporter import __version__
 from exporter.access import Access
 from exporter.connections import Server
+from exporter.exhausted import exhausted
 from exporter.logs import set_level
 from exporter.service import Service, describe
 from exporter.settings import Settings
@@ -25,9 +27,13 @@ log = logging.getLogger(__name__)
 
 # How soon a server that restarts, or moves to another database, is followed; a look costs about a millisecond.
 LOOK_SECONDS = 2.0
+# How long a scrape under way may go on after SIGTERM, before it answers with what it has.
+GRACE_SECONDS = 1.0
 M_ARENA_MAX = -8  # of glibc's malloc.h
-# Of each thread; usual are 8 MiB, which count against every limit of memory although they are never used.
-STACK_BYTES = 1 << 20
+# Of each thread; usual are 8 MiB, which count against every limit of memory although they are never used. With 1 MiB a
+# text of nested brackets ended the process: Python 3.13 parses JSON 10,000 levels deep.
+STACK_BYTES = 4 << 20
+ENDS = (int(signal.SIGTERM), int(signal.SIGINT))
 
 
 def _share_memory() -> None:
@@ -42,6 +48,16 @@ def _share_memory() -> None:
 
 def serve(load: Callable[[], Settings]) -> int:
     """Run until SIGTERM or SIGINT; returns the exit status."""
+    try:
+        return _serve(load)
+    except (OSError, RuntimeError, MemoryError) as error:
+        if ours := exhausted(error):
+            log.error("cannot start: %s. Remedy: %s", ours.detail, ours.remedy)
+            return 1
+        raise
+
+
+def _serve(load: Callable[[], Settings]) -> int:
     events: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -49,6 +65,7 @@ def serve(load: Callable[[], Settings]) -> int:
 
     _share_memory()
     threading.stack_size(STACK_BYTES)
+    _take_standard_streams()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, note)
     service = Service(load)
@@ -60,32 +77,60 @@ def serve(load: Callable[[], Settings]) -> int:
     except OSError as error:
         log.error("cannot listen on %s:%d: %s; choose another with --web.listen", host, port, error.strerror)
         return 1
-    threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="web", daemon=True
-    ).start()
+    threading.Thread(target=server.run, name="web", daemon=True).start()
     where = f"{access.gate.scheme}://{host}:{server.port}/metrics"
     log.info("mlflow-exporter %s serves %s, %s", __version__, where, access.gate)
     if service.found:
         log.info("tracking server found: %s", describe(service.found))
-    ends = (int(signal.SIGTERM), int(signal.SIGINT))
-    while (event := _next_event(events)) not in ends:
-        if event == signal.SIGHUP:
-            service.reload()
-            access.reload(service.settings.web.config.file)
-            set_level(service.settings.log.level)
-            if service.settings.web.address != (host, port):
-                log.warning("web.listen changes with a restart only; still serving %s:%d", host, port)
-        else:
-            service.look()
-            access.look()
+    _follow(service, access, events)
     log.info("stopping")
-    server.stop(grace=1.0)
+    if not server.stop(grace=GRACE_SECONDS):
+        service.scraper.hurry()
+        server.drain(GRACE_SECONDS / 2)
     service.close()
     return 0
 
 
+def _follow(service: Service, access: Access, events: queue.SimpleQueue[int]) -> None:
+    """Keep up with the tracking server, and with the settings at SIGHUP, until SIGTERM or SIGINT."""
+    said, serving = "", service.settings.web.address
+    while (event := _next_event(events)) not in ENDS:
+        try:
+            if event == signal.SIGHUP:
+                service.reload()
+                access.reload(service.settings.web.config.file)
+                set_level(service.settings.log.level)
+                if service.settings.web.address != serving:
+                    log.warning("web.listen changes with a restart only; still serving %s:%d", *serving)
+            else:
+                service.look()
+                access.look()
+            said = ""
+        except Exception as error:  # the old plan stays in force, and the next look tries again
+            ours = exhausted(error)
+            what = f"{ours.detail}. Remedy: {ours.remedy}" if ours else type(error).__name__
+            if what != said:
+                log.error("cannot look for the tracking server: %s", what, exc_info=None if ours else error)
+            said = what
+
+
 def _next_event(events: queue.SimpleQueue[int]) -> int | None:
+    """Return the next signal, None where there is none for a while; of several that wait, the one that ends."""
     try:
-        return events.get(timeout=LOOK_SECONDS)
+        waiting = [events.get(timeout=LOOK_SECONDS)]
     except queue.Empty:
         return None
+    while not events.empty():  # a storm of SIGHUP is one reload
+        waiting.append(events.get())
+    return next((number for number in waiting if number in ENDS), waiting[0])
+
+
+def _take_standard_streams() -> None:
+    """Take the descriptors 0 to 2 where we were started without.
+
+    Whatever is opened next would get them, a connection to the database for one, and libraries write their
+    complaints to 2.
+    """
+    while (taken := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(taken, True)
+    os.close(taken)

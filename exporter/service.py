@@ -141,13 +141,15 @@ class Service:
         there = (found, self.sighting.ambiguous)
         if there in (self._followed, self._unusable):
             return
-        if found and found != self.found:
-            log.info("tracking server found: %s", describe(found))
+        before = self.found
         try:
             self._go_over(self.settings, found, self.sighting, self.discovery)
         except SettingsError as error:
             self._unusable = there  # said once, not at each look
             log.error("cannot follow the tracking server: %s", error)
+        else:
+            if found and found != before:
+                log.info("tracking server found: %s", describe(found))
 
     def reload(self) -> None:
         """Read the settings again; faulty ones are logged and change nothing."""

@@ -110,6 +110,7 @@ class DatabaseHost(Collector[Answers]):
         self._proc = proc
         self._throttled = Growth()
         self._server: tuple[int, int] | None = None
+        self._known: dict[float, tuple[int, int]] = {}  # the postmaster by when its server started
         self._cpu_first = 0.0  # of this start of Postgres, as the next
         self._cpu_here = 0.0
         self._cpu_before = 0.0  # of earlier starts
@@ -118,7 +119,10 @@ class DatabaseHost(Collector[Answers]):
         (row,) = session.rows("database_host")
         pid, started, server_started = row["pid"], row["started"], row["server_started"]
         assert isinstance(pid, int) and isinstance(started, float) and isinstance(server_started, float)
-        here = postmaster.find(self._proc, Session(pid, started, server_started))
+        known = self._known.get(server_started)
+        here = postmaster.find(self._proc, Session(pid, started, server_started), known)
+        if here is not None:
+            self._known = {server_started: here.identity}
         yield from self._limits(here, str(row["data_directory"] or ""))
         if here is not None:
             yield from self._used(here)

@@ -38,20 +38,25 @@ class Usage:
     memory: int | None
 
 
-def find(proc: Path, session: Session) -> Stat | None:
+def find(proc: Path, session: Session, known: tuple[int, int] | None = None) -> Stat | None:
     """Return the postmaster, None where it does not run here or cannot be told.
 
     An address would prove nothing: a tunnel or a pooler is local too. The process with that id must call
     itself Postgres, have started when the session did, and be the child of one that started with the server.
+    Times no longer agree once the clock was set; then it is the one that was `known` (by its identity) for a server
+    that started at that very moment.
     """
     boot = processes.boot_time(proc)
     backend = processes.stat(proc, session.pid)
-    if boot is None or backend is None or not _began(boot, backend, session.started):
+    if boot is None or backend is None:
         return None
     if not "".join(processes.command(proc, backend.pid)[:1]).startswith("postgres:"):
         return None
     parent = processes.stat(proc, backend.parent)
-    return parent if parent and _began(boot, parent, session.server_started) else None
+    if parent is None or parent.identity == known:
+        return parent
+    agree = _began(boot, backend, session.started) and _began(boot, parent, session.server_started)
+    return parent if agree else None
 
 
 def memory_limit(proc: Path, pid: int) -> int | None:

@@ -1,4 +1,7 @@
-"""Reads single processes from /proc: what a process that is gone, or somebody else's, gives is None."""
+"""Reads single processes from /proc: what a process that is gone, or somebody else's, gives is None.
+
+Raises OSError where the exporter itself has no descriptor or memory left: nobody is gone for that.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from exporter.exhausted import unless_ours
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -62,8 +67,8 @@ def pids(proc: Path) -> Iterator[int]:
             for entry in entries:
                 if entry.name.isascii() and entry.name.isdigit():
                     yield int(entry.name)
-    except OSError:
-        return
+    except OSError as error:
+        unless_ours(error)
 
 
 def children(proc: Path, pid: int) -> tuple[int, ...]:
@@ -78,7 +83,9 @@ def children(proc: Path, pid: int) -> tuple[int, ...]:
                 found.update(child for word in listed.split() if (child := natural(word)) is not None)
             elif int(task) == pid and stat(proc, pid):
                 return _children_by_parent(proc, pid)
-    except (OSError, ValueError):
+    except OSError as error:
+        unless_ours(error)
+    except ValueError:
         pass
     return tuple(sorted(found))
 
@@ -155,7 +162,8 @@ def open_fds(proc: Path, pid: int) -> int | None:
     except PermissionError:
         # Since Linux 6.2 the directory's size is the count, for everybody; before, it is 0.
         return _size(folder) or None
-    except OSError:
+    except OSError as error:
+        unless_ours(error)
         return None
 
 
@@ -180,7 +188,8 @@ def sockets(proc: Path, pid: int) -> frozenset[int] | None:
                 continue  # closed since it was listed
             if target.startswith("socket:[") and (inode := natural(target[8:-1])) is not None:
                 found.add(inode)
-    except OSError:
+    except OSError as error:
+        unless_ours(error)
         return None
     return frozenset(found)
 
@@ -220,7 +229,10 @@ def read(path: Path | str, longest: int = LONGEST) -> bytes | None:
     try:
         # Non-blocking: below /proc/PID/root a name may be a pipe that somebody made to hold us.
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (OSError, ValueError):  # no path has a NUL
+    except ValueError:  # no path has a NUL
+        return None
+    except OSError as error:
+        unless_ours(error)
         return None
     try:
         parts: list[bytes] = []
@@ -229,7 +241,8 @@ def read(path: Path | str, longest: int = LONGEST) -> bytes | None:
             parts.append(part)
             left -= len(part)
         return b"".join(parts)
-    except OSError:
+    except OSError as error:
+        unless_ours(error)
         return None
     finally:
         os.close(file)

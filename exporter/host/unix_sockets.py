@@ -6,6 +6,7 @@ import socket
 import struct
 from collections.abc import Iterator
 
+from exporter.exhausted import unless_ours
 from exporter.host import sock_diag
 
 ESTABLISHED = 1
@@ -32,7 +33,8 @@ def clients(name: str) -> frozenset[int] | None:
             path = attributes.get(NAME, b"").rstrip(b"\0").decode(errors="replace")
             if path.rpartition("/")[2] == name and len(attributes.get(PEER, b"")) == 4:
                 found.add(int(struct.unpack("=I", attributes[PEER])[0]))
-    except OSError:
+    except OSError as error:
+        unless_ours(error)
         return None
     return frozenset(found)
 

@@ -14,6 +14,7 @@ from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PollingStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from exporter.collector import SourceError
+from exporter.exhausted import exhausted
 from exporter.samplers.attempt import Attempt, Failure, ProbeError, late
 from exporter.samplers.probes import Probe
 from exporter.sources.conninfo import Target
@@ -89,7 +90,7 @@ class DatabaseProbe(Probe):
         try:
             conninfo = self.spec.target.conninfo()
         except SourceError as error:
-            raise ProbeError(Failure.SETTINGS, error.detail, error.remedy) from None
+            raise exhausted(error) or ProbeError(Failure.SETTINGS, error.detail, error.remedy) from None
         attempt.enter("connect")
         try:
             flood = Flood()
@@ -165,9 +166,9 @@ def _wait(connection: PGconn, events: int, attempt: Attempt) -> None:
         raise late(attempt.phase) from None
 
 
-def _refused(message: str) -> ProbeError:
+def _refused(message: str) -> ProbeError | SourceError:
     known = connect_error(message)  # its words and remedies; its reasons are a source's and fewer
-    return ProbeError(failure_of(known.detail), known.detail, known.remedy)
+    return exhausted(known) or ProbeError(failure_of(known.detail), known.detail, known.remedy)
 
 
 def failure_of(message: str) -> Failure:

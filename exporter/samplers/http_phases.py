@@ -23,6 +23,8 @@ from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, Re
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import parse_url
 
+from exporter.collector import SourceError
+from exporter.exhausted import exhausted
 from exporter.samplers.attempt import Attempt, Failure, ProbeError, late
 
 # More of an answer than this is not read, packed or unpacked.
@@ -184,7 +186,9 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-def _failure(error: BaseException, phase: str) -> ProbeError:
+def _failure(error: BaseException, phase: str) -> ProbeError | SourceError:
+    if ours := exhausted(error):
+        return ours
     remedy = ""
     match error:
         case TimeoutError() | ReadTimeoutError():

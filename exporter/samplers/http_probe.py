@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from exporter import __version__
+from exporter.exhausted import exhausted
 from exporter.logs import harmless
 from exporter.samplers.attempt import Attempt, Failure, ProbeError
 from exporter.samplers.http_phases import Answer, fetch
@@ -113,6 +114,8 @@ class HttpProbe(Probe):
         try:
             return _trusting(self.spec.ca_file)
         except OSError as error:  # ssl.SSLError is one too
+            if ours := exhausted(error):
+                raise ours from None
             detail = f"{self.spec.ca_file}: {error.strerror or 'not a file of PEM certificates'}"
             raise ProbeError(Failure.SETTINGS, detail, "set server.ca_file") from None
 
@@ -259,6 +262,8 @@ def _credential(what: str, given: Secret | None, file: str) -> str:
         with Path(file).open("rb") as opened:
             return opened.read(64 * 1024).decode().strip("\r\n")
     except OSError as error:
+        if ours := exhausted(error):
+            raise ours from None
         detail = f"{what}_file {file}: {error.strerror}"
     except UnicodeDecodeError:
         detail = f"{what}_file {file}: not UTF-8"

@@ -9,7 +9,9 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
+from exporter.exhausted import exhausted
 from exporter.metric import Metric, Sample, counter
 from exporter.samplers import Sampler
 
@@ -29,7 +31,8 @@ MISSED = counter(
 )
 ERRORS = counter(
     "mlflow_exporter_sampler_errors_total",
-    "Readings that ended in a bug of the exporter; the log has its traceback.",
+    "Readings that the exporter could not make: it had no file descriptor, memory or thread left, or it has a bug; "
+    "the log says which.",
     "the exporter",
     labels=("sampler",),
 )
@@ -48,7 +51,7 @@ class Loop:
     """Call a sampler's `tick` every interval on average, the first time at a random moment of the first interval.
 
     A tick that is due while another is under way is counted and left out, never queued; the times of the
-    others do not move. `spread` is by how many intervals the next is due. A bug in `tick` costs that reading
+    others do not move. `spread` is by how many intervals the next is due. What `tick` raises costs that reading
     only. `wait` sleeps for so many seconds and says whether the loop was closed meanwhile.
     """
 
@@ -73,7 +76,7 @@ class Loop:
         self._ticks = 0
         self._missed = 0
         self._errors = 0
-        self._bug: tuple[object, ...] | None = None
+        self._said: tuple[object, ...] | None = None
 
     def start(self) -> None:
         threading.Thread(target=self.run, name=f"sampler-{self.name}", daemon=True).start()
@@ -99,7 +102,9 @@ class Loop:
         while not self._wait(max(0.0, due - self._clock())):
             with self._lock:
                 self._due = due
-            self._tick()
+            # Where memory is so short that a failure cannot even be told, it goes untold.
+            with suppress(Exception):
+                self._tick()
             with self._lock:
                 late = self._late(due)
                 self._ticks += 1
@@ -110,17 +115,28 @@ class Loop:
     def _tick(self) -> None:
         try:
             self.sampler.tick()
-        except Exception as error:
-            # By place and not by text, which may have a number in it that is another each time.
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            bug = (type(error), place.filename, place.lineno)
+        except Exception as error:  # noqa: BLE001 - costs this reading; logged when it is something new
             with self._lock:
                 self._errors += 1
-            if bug != self._bug:
-                log.error("sampler %s: a bug of the exporter, please report it", self.name, exc_info=True)
-            self._bug = bug
+            self._tell(error)
         else:
-            self._bug = None
+            if self._said:
+                log.info("sampler %s works again", self.name)
+            self._said = None
+
+    def _tell(self, error: Exception) -> None:
+        """Log what a reading ended in, unless that was said last."""
+        ours = exhausted(error)
+        # A bug by its place and not by its text, which may have a number in it that is another each time.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        subject = (ours.detail,) if ours else (type(error), place.filename, place.lineno)
+        if subject == self._said:
+            return
+        self._said = subject
+        if ours:
+            log.warning("sampler %s: %s: %s. Remedy: %s", self.name, ours.reason, ours.detail, ours.remedy)
+        else:
+            log.error("sampler %s: a bug of the exporter, please report it", self.name, exc_info=error)
 
     def _late(self, due: float) -> int:
         """Return how many later ticks have been due by now."""

@@ -121,6 +121,8 @@ class Probe:
     def measure(self, attempt: Attempt) -> float:
         """Make one attempt and return its latency in seconds; raises ProbeError.
 
+        What the exporter itself lacks is no failure of the attempt: such an error goes on to the loop.
+
         Returns soon after the attempt's end, wherever the server leaves it waiting.
         """
         raise NotImplementedError
@@ -137,13 +139,13 @@ class Probe:
 
     def tick(self) -> None:
         attempt = Attempt(self._timeout, self._clock)
+        watchdog = threading.Timer(self._timeout, self._expire, [attempt])
+        watchdog.daemon = True
         with self._lock:
             if self._closed:
                 return
+            watchdog.start()  # first: without a thread for it there is no attempt
             self._under_way = attempt
-        watchdog = threading.Timer(self._timeout, self._expire, [attempt])
-        watchdog.daemon = True
-        watchdog.start()
         try:
             self._settle(attempt, self.measure(attempt))
         except ProbeError as error:

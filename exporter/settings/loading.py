@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from exporter.logs import harmless
 from exporter.settings import file, texts
 from exporter.settings.derive import build, leaves_of, schema_of
 from exporter.settings.keys import Settings
-from exporter.settings.leaf import Leaf, Reading
+from exporter.settings.leaf import Leaf, Reading, fault
 from exporter.settings.rules import faults_together, merge
 
 
@@ -45,6 +45,7 @@ def load(
     given = merge(written.given, environment.given, flagged.given)
     defaults = {leaf.path: leaf.default for leaf in leaves()}
     faults = [
+        *_emptied(path),
         *written.faults,
         *environment.faults,
         *flagged.faults,
@@ -53,6 +54,12 @@ def load(
     if faults:
         raise SettingsError(tuple(faults))
     return build(Settings, {path: value.value for path, value in given.items()})
+
+
+def _emptied(path: Path | None) -> Iterator[str]:
+    """Refuse a file without a byte: so looks one that is being written, and what a full disk leaves of one."""
+    if path and path.is_file() and not path.stat().st_size:
+        yield fault(str(path), "an empty file", "settings, or a comment where all are defaults")
 
 
 @cache

@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from exporter.collector import Reason, SourceError
 from exporter.discovery import Backend
+from exporter.exhausted import exhausted
 from exporter.secret import Secret
 from exporter.sources.facts import quoted
 
@@ -122,7 +123,7 @@ class Target:
             try:
                 return Path(self.password_file).read_text(encoding="utf-8").strip("\r\n")
             except (OSError, UnicodeDecodeError) as error:
-                raise _no_password(f"database.password_file: {type(error).__name__}") from None
+                raise _no_password("database.password_file", error) from None
         if self.password_command:
             try:
                 done = subprocess.run(
@@ -135,7 +136,7 @@ class Target:
                 )
                 return done.stdout.strip("\r\n")
             except (OSError, subprocess.SubprocessError, UnicodeDecodeError) as error:
-                raise _no_password(f"database.password_command: {type(error).__name__}") from None
+                raise _no_password("database.password_command", error) from None
         return ""
 
 
@@ -153,5 +154,6 @@ def _sound(options: dict[str, str]) -> bool:
     )
 
 
-def _no_password(detail: str) -> SourceError:
-    return SourceError(Reason.PERMISSION, detail, "Make the password readable for the exporter's user.")
+def _no_password(key: str, error: Exception) -> SourceError:
+    remedy = "Make the password readable for the exporter's user."
+    return exhausted(error) or SourceError(Reason.PERMISSION, f"{key}: {type(error).__name__}", remedy)

@@ -64,7 +64,7 @@ class HostSource:
                 Reason.UNSUPPORTED, f"{proc} is not there", "Run the exporter on Linux, with /proc mounted."
             )
         now = time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS
-        return HostSession(proc, self._discovery.look(), now, deadline)
+        return HostSession(proc, self._discovery.look(now=True), now, deadline)
 
     def settle(self) -> None:
         """Nothing is left under way."""

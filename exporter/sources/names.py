@@ -14,9 +14,12 @@ from collections.abc import Mapping
 from psycopg import OperationalError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from exporter.exhausted import exhausted
+
 
 def resolved(conninfo: bytes) -> bytes:
-    """Return the same with each address of its hosts in `hostaddr`; raises OperationalError where none is known.
+    """Return the same with each address of its hosts in `hostaddr`; raises OperationalError where none is known, and
+    SourceError where the exporter itself has no descriptor left to ask with.
 
     The names stay, since certificates and password files are about them. A host that is a directory of sockets, and
     what has its addresses already, stay as they are; so do hosts whose addresses or ports only libpq finds.
@@ -36,6 +39,8 @@ def resolved(conninfo: bytes) -> bytes:
         try:
             places += [(host, address, port) for address in _addresses(host)]
         except OSError as error:
+            if ours := exhausted(error):
+                raise ours from None
             failure = f'could not translate host name "{host}" to address: {error.strerror}'
     if not places:
         raise OperationalError(failure)

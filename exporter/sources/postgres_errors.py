@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from exporter.collector import Reason, SourceError
+from exporter.exhausted import without_descriptor
 from exporter.rights import GRANTS, MONITOR, STORE
 
 UPDATE = "ALTER EXTENSION pg_stat_statements UPDATE;  -- pg_upgrade leaves the old version's columns"
@@ -90,4 +91,4 @@ def connect_error(message: str) -> SourceError:
     for pattern, reason, remedy in CONNECT:
         if found := re.search(pattern, flat):
             return SourceError(reason, flat, found.expand(remedy) if found.groups() else remedy)
-    return SourceError(Reason.UNREACHABLE, flat)
+    return without_descriptor() or SourceError(Reason.UNREACHABLE, flat)  # libpq says nothing at all of that

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from exporter.collector import Query, Reason, SourceError
+from exporter.exhausted import without_descriptor
 
 # MLflow itself waits 20 s for the lock; waiting as long would only add a reader to the queue.
 LOCK_SECONDS = 0.5
@@ -74,6 +75,8 @@ class SqliteSource:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 return time.monotonic() - started, True
+            if ours := without_descriptor():  # SQLite says "unable to open" only
+                raise ours from None
             raise self._error(Reason.BAD_ANSWER, str(error)) from None
         except sqlite3.DatabaseError as error:
             raise self._error(Reason.BAD_ANSWER, str(error)) from None

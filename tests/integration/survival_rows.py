@@ -47,7 +47,16 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
         "PgBouncer restarted",
         "Postgres restarted behind PgBouncer",
     ),
-    "Tracking server": (),
+    "Tracking server": (
+        "killed (SIGKILL)",
+        "one of two workers stopped (SIGSTOP)",
+        "all its processes stopped (SIGSTOP)",
+        "replaced by one on another port",
+        "replaced by one with another database",
+        "looked for while processes come and go by the thousand",
+        "pids of its dead processes given to others",
+        "2 workers, 64, 64 others, none, 64 again",
+    ),
     "Host and process": (),
     "Clients": (
         "50 scrape at once",

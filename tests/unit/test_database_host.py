@@ -101,6 +101,19 @@ def test_the_postmaster_is_the_parent_of_the_process_that_serves_us(server: Post
     assert found.pid == server.postmaster
 
 
+def test_a_clock_that_was_set_moves_no_postgres_to_another_machine(server: Postgres) -> None:
+    collector, before = DatabaseHost(proc=server.proc.root), server.session
+    processes_before = values(collector, Answer(before))["processes"]
+    stat = server.proc.root / "stat"
+    stat.write_text(stat.read_text().replace(f"{BOOT:.0f}", f"{BOOT + 3600:.0f}"))
+    assert values(collector, Answer(before))["processes"] == processes_before
+    # A new session, and then a new start of the server, which nothing is known of.
+    session = Session(server.child("postgres: exporter", BACKEND), BOOT + 90 + 3600, before.server_started)
+    assert values(collector, Answer(session))["processes"] == processes_before + 1
+    restarted = Session(session.pid, session.started, before.server_started + 0.001)
+    assert "processes" not in values(collector, Answer(restarted))
+
+
 @pytest.mark.parametrize("what", ["gone", "later", "older server", "not Postgres"])
 def test_a_process_that_only_has_the_same_id_is_not_our_postgres(server: Postgres, what: str) -> None:
     told = server.session

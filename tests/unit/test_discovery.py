@@ -300,6 +300,10 @@ def test_processes_are_walked_only_when_the_server_is_gone_and_then_not_at_once_
     assert discovery.look().found is None
     assert discovery.look().found is None
     assert walks["walks"] == 2
+    # A scrape says what is so when it is asked.
+    assert discovery.look(now=True).found is None
+    assert walks.pop("walks") == 3
+    walks["walks"] = 2
     clock.now += 6
     proc.server(5001, boot="b008")
     assert discovery.look().found

@@ -13,6 +13,7 @@ import pytest
 from exporter.collector import Collector, Query, Reason, SourceError
 from exporter.lane import Lane, Reading
 from exporter.metric import Sample, gauge
+from exporter.outcome import Memory, Outcome
 
 pytestmark = pytest.mark.unit
 
@@ -134,6 +135,58 @@ def test_an_unforeseen_exception_is_a_bug_with_its_traceback_logged_once(
         assert [read(lane).outcomes["first"].reason for _ in range(3)] == [Reason.BUG] * 3
     assert len(caplog.records) == 1
     assert "in collect" in caplog.text
+
+
+def test_what_the_exporter_lacks_is_no_bug_and_costs_the_collector_that_lacked_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    session = Session()
+    session.value = MemoryError()
+    with lane_of(FakeSource(lambda: session), First(), Second()) as lane:
+        reading = read(lane)
+        assert reading.outcomes["first"].reason is Reason.EXHAUSTED
+        assert reading.outcomes["second"].reason is None
+    assert "MemoryMax=" in caplog.text and "Traceback" not in caplog.text
+
+
+def test_a_failure_for_which_there_is_no_memory_to_note_it_does_not_end_the_lane(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = Session()
+    session.value = MemoryError()
+
+    def fail(*_: object) -> Outcome:
+        raise MemoryError
+
+    with lane_of(FakeSource(lambda: session), First()) as lane:
+        with monkeypatch.context() as patch:
+            patch.setattr(Memory, "note", fail)
+            run = lane.begin(time.monotonic() + FAR)
+            assert run is not None and run.ended.wait(FAR)
+        assert lane.read(run, time.monotonic() + FAR).outcomes["first"].reason is Reason.TIMEOUT
+        session.value = 1.0
+        assert read(lane).outcomes["first"].reason is None
+
+
+def test_a_scrape_that_is_hurried_takes_what_is_there() -> None:
+    release = threading.Event()
+
+    class Waits(Second):
+        def collect(self, session: Session) -> Iterable[Sample]:
+            release.wait(FAR)
+            yield from super().collect(session)
+
+    with lane_of(FakeSource(), First(), Waits()) as lane:
+        deadline = time.monotonic() + FAR
+        run = lane.begin(deadline)
+        assert run is not None
+        while "first" not in run.outcomes:
+            pass
+        lane.hurry()
+        outcomes = lane.read(run, deadline).outcomes
+        release.set()
+    assert (outcomes["first"].reason, outcomes["second"].reason) == (None, Reason.TIMEOUT)
+    assert time.monotonic() < deadline
 
 
 def test_a_source_that_cannot_be_opened_fails_all_its_collectors_and_is_logged_once(
@@ -265,6 +318,24 @@ def test_a_slow_collector_is_read_as_soon_as_its_source_is_back() -> None:
         assert [read(lane).outcomes["slow"].reason for _ in range(3)] == [Reason.TIMEOUT] * 3
         source.opened = Session
         assert read(lane).outcomes["slow"].reason is None
+
+
+@pytest.mark.parametrize("step", [86400.0, -86400.0])
+def test_what_is_kept_of_a_slow_collector_grows_old_by_no_clock_that_can_be_set(
+    step: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> object:
+        raise SourceError(Reason.UNREACHABLE, "refused")
+
+    source, monotonic, set_to = FakeSource(), time.monotonic, time.time() + step
+    with lane_of(source, Slow()) as lane:
+        assert read(lane).outcomes["slow"].reason is None
+        source.opened = refuse
+        monkeypatch.setattr("exporter.outcome.time.time", lambda: set_to)
+        monkeypatch.setattr("exporter.outcome.time.monotonic", lambda: monotonic() + 170)
+        assert [one.value for one in read(lane).outcomes["slow"].samples] == [2]
+        monkeypatch.setattr("exporter.outcome.time.monotonic", lambda: monotonic() + 190)
+        assert read(lane).outcomes["slow"].samples == ()
 
 
 def test_a_slow_collector_that_gave_way_to_a_lock_is_read_again_soon_and_one_that_was_too_slow_is_not() -> (
