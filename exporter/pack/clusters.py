@@ -15,7 +15,10 @@ EVERYWHERE = "mlflow_exporter_build_info"
 
 
 def rules(text: str, label: str) -> str:
-    """Return a file of rules that sum and join by the label too, and whose texts and links are of that cluster."""
+    """Return a file of rules that sum and join by the label too, and whose texts and links are of that cluster.
+
+    That no exporter is left at all is of no cluster: who evaluates for several is not told that one has none.
+    """
     text = re.sub(r"\b(by|on) \(job\b", rf"\1 ({label}, job", text)
     text = text.replace("job=%q", f"{label}=%q, job=%q")
     text = text.replace('" $labels.job', f'" $labels.{label} $labels.job')
