@@ -18,7 +18,7 @@ from tests.soak.day import NIGHT, NIGHT_SECONDS, at_work, days
 from tests.soak.record import Record
 from tests.soak.site import Site
 from tests.soak.verdict import Finding
-from tests.soak.watching import Repeated, Scraper, Watch
+from tests.soak.watching import INTERVAL, LOOKS, Repeated, Scraper, Watch
 
 OUT = ROOT / "build/soak/record.json"
 FEWEST_DAYS = 2  # one to warm up
@@ -32,13 +32,14 @@ def soak(site: Site, minutes: float) -> Record:
     record = Record()
     watch, scraper = Watch(site, record), Scraper(site, record, curious=True)
     end = time.monotonic() + minutes * 60 - NIGHT_SECONDS
-    with Repeated(watch.look), Repeated(scraper.scrape):
+    with Repeated(watch.look, LOOKS), Repeated(scraper.scrape, INTERVAL):
         for number, day in enumerate(days(site), 1):
             load, churn = at_work(site)
             with ExitStack() as second, load, churn:
                 for place, event in enumerate(day):
                     if place == len(day) // 2:
-                        second.enter_context(Repeated(Scraper(site, record, curious=False).scrape))
+                        other = Scraper(site, record, curious=False)
+                        second.enter_context(Repeated(other.scrape, INTERVAL))
                     if number <= FEWEST_DAYS or time.monotonic() < end:
                         with record.of(event):
                             event.happen()
@@ -64,8 +65,9 @@ def judge(record: Record, log: str) -> list[Finding]:
     middle = (held[0].at + held[-1].at) / 2
 
     def flat(name: str) -> Finding:
+        half = len(nights) // 2
         parts = (
-            *(nights[0], nights[-1]),
+            *([one for night in some for one in night] for some in (nights[:half], nights[-half:])),
             *([one for one in held if one.at < middle], [one for one in held if one.at >= middle]),
         )
         counts = ([getattr(one, name) for one in part if getattr(one, name) is not None] for part in parts)
@@ -73,7 +75,6 @@ def judge(record: Record, log: str) -> list[Finding]:
 
     seconds = sorted(one.seconds for one in record.scrapes)
     failed = [f"{one.error} during {one.during or 'work'}" for one in record.scrapes if one.error]
-    own = [f"{reason}: {count}" for reason, count in record.errors.items() if reason in ("bug", "bad_answer")]
     answered = f"median {statistics.median(seconds) * 1000:.0f} ms, longest {seconds[-1] * 1000:.0f} ms"
     return [
         verdict.memory(
@@ -84,7 +85,7 @@ def judge(record: Record, log: str) -> list[Finding]:
         *map(flat, ("fds", "threads", "sessions")),
         verdict.none("scrapes failed or late", f"of {len(seconds)} ({answered})", failed),
         verdict.none("counters fell", "without a cause", record.undeclared(SETTLED)),
-        verdict.none("errors of ours", f"beside those made: {dict(record.errors)}", own),
+        verdict.made(record.errors, record.evictions),
         verdict.none("tracebacks", "in the log", [line for line in log.splitlines() if "Traceback" in line]),
     ]
 

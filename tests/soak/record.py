@@ -64,6 +64,7 @@ class Record:
     falls: list[Fall] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     errors: dict[str, int] = field(default_factory=dict)  # of collectors, by reason
+    evictions: int = 0
 
     @contextmanager
     def of(self, event: Event) -> Iterator[None]:

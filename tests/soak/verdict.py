@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -17,8 +17,9 @@ SURE = 1.96  # standard deviations: 95 of 100 intervals hold the slope
 # 20 KiB lost at each scrape, an hour 0.3.
 SETTLING, SETTLED = 3.0, 1.0
 SETTLES = 600.0  # seconds
-# A probe, a second scraper and the sampler may be at work in the same moment.
-AT_ONCE = 3
+# Probes, two scrapers and new connections may fall into one moment; what is lost shows in what a count rests at.
+AT_ONCE = 6
+OURS = {"bug", "bad_answer"}  # reasons of errors that nobody has made
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def memory(points: Sequence[tuple[float, float]], scrapes: int, warm: float) -> 
 def flat(
     what: str, first: Sequence[int], last: Sequence[int], early: Sequence[int], late: Sequence[int]
 ) -> Finding:
-    """Judge a count by what it rests at in the first and the last night, and by its peaks early and late."""
+    """Judge a count by what it rests at in the first nights and the last, and by its peaks early and late."""
     rests, peaks = (min(first), min(last)), (max(early), max(late))
     text = f"at rest {rests[0]}, then {rests[1]}; peak {peaks[0]}, then {peaks[1]}"
     return Finding(what, text, rests[1] <= rests[0] and peaks[1] <= peaks[0] + AT_ONCE)
@@ -89,6 +90,13 @@ def none(what: str, of: str, found: Sequence[str]) -> Finding:
     """Judge what must not have happened."""
     examples = "".join(f"\n      {one}" for one in found[:5])
     return Finding(what, f"{len(found)} {of}{examples}", not found)
+
+
+def made(errors: Mapping[str, int], evictions: int) -> Finding:
+    """Judge whether the days were any: what was not disturbed has withstood nothing."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(errors.items())) or "none"
+    text = f"statements pushed out {evictions} times; collectors' errors: {reasons}"
+    return Finding("disturbed", text, evictions > 0 and "unreachable" in errors and not OURS & errors.keys())
 
 
 def table(findings: Sequence[Finding]) -> str:

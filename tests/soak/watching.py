@@ -1,4 +1,4 @@
-"""Who writes the record: a scraper as Prometheus is one, and a look at the exporter's process once a second."""
+"""Who writes the record: scrapers as Prometheus is one, and a look at the exporter's process meanwhile."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.soak.record import Fall, Held, Record, Scrape
 from tests.soak.site import Site
 
-SECOND = 1.0
-TIMEOUT = 1.0  # of a scrape, as long as its interval: the exporter has half a second of it
+INTERVAL = TIMEOUT = 1.0  # of scrapes: the exporter has half a second of it
+LOOKS = 0.7  # seconds: in step with the scrapes it would see the same moment of each
 MIB = 1 << 20
 # Counted from when a statement came among the slowest, so from 0 each time that it comes.
 COMES_AND_GOES = "mlflow_db_slow_statement_"
@@ -26,10 +26,10 @@ SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mlfl
 
 
 class Repeated:
-    """Do something once a second on a thread until the block ends, which raises what that raised."""
+    """Do something again and again on a thread until the block ends, which raises what that raised."""
 
-    def __init__(self, act: Callable[[], None]) -> None:
-        self._act = act
+    def __init__(self, act: Callable[[], None], every: float) -> None:
+        self._act, self._every = act, every
         self._ended = threading.Event()
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._live, daemon=True)
@@ -48,7 +48,7 @@ class Repeated:
         due = time.monotonic()
         try:
             while not self._ended.wait(max(0.0, due - time.monotonic())):
-                due = max(due, time.monotonic() - SECOND) + SECOND
+                due = max(due, time.monotonic() - self._every) + self._every
                 self._act()
         except Exception as error:  # noqa: BLE001 - told by whoever waits for the thread
             self._failure = error
@@ -96,6 +96,8 @@ class Scraper:
                 counters[f"{sample.name}{{{labels}}}"] = sample.value
                 if sample.name == "mlflow_exporter_collector_errors_total":
                     errors[sample.labels["reason"]] += round(sample.value)
+                elif sample.name == "mlflow_db_statements_evicted_total":
+                    self._record.evictions = max(self._record.evictions, round(sample.value))
         for name, value in counters.items():
             seen, before = self._before.get(name, (at, value))
             if value < before:

@@ -65,7 +65,7 @@ def test_a_count_that_rests_higher_than_it_did_fails() -> None:
 
 
 def test_a_peak_beyond_what_may_happen_at_once_fails() -> None:
-    assert not verdict.flat("threads", [6], [6], [7, 9], [6, 13]).passed
+    assert not verdict.flat("threads", [6], [6], [7, 9], [6, 16]).passed
 
 
 def test_what_must_not_happen_is_told_by_example() -> None:
@@ -73,6 +73,19 @@ def test_what_must_not_happen_is_told_by_example() -> None:
     found = verdict.none("late", "of 2", ["after 3 s"])
     assert not found.passed
     assert "after 3 s" in verdict.table([found])
+
+
+@pytest.mark.parametrize(
+    ("errors", "evictions", "passed"),
+    [
+        ({"unreachable": 9}, 3, True),
+        ({"unreachable": 9}, 0, False),
+        ({}, 3, False),
+        ({"unreachable": 9, "bug": 1}, 3, False),
+    ],
+)
+def test_days_without_disturbance_and_bugs_fail(errors: dict[str, int], evictions: int, passed: bool) -> None:
+    assert verdict.made(errors, evictions).passed is passed
 
 
 def test_only_an_event_that_says_so_may_set_counters_back(monkeypatch: pytest.MonkeyPatch) -> None:
