@@ -90,7 +90,7 @@ class Trial:
             if (held := len(taken) >= scrapes and until(seen)) or time.monotonic() > deadline:
                 break
             time.sleep(every)
-        self.row.tell(seen.down, len(seen.failing), len(self.before.working), seen.reasons)
+        self.row.tell(*seen.worst, len(self.before.working), seen.reasons)
         assert held, f"not seen: {self.row}"
         return seen
 
@@ -180,6 +180,13 @@ def watching(dsn: str, *args: str, **env: str) -> Exporter:
     """Return an exporter of that database alone, with a probe of it each second."""
     probes = ("--probes.interval", "1", "--probes.timeout", "1")
     return Exporter(("--server.port", "1", *probes, *args), {"MLFLOW_EXPORTER_DATABASE_DSN": dsn, **env})
+
+
+def disconnect(server: Postgres) -> None:
+    """End the exporter's sessions, as an administrator would."""
+    server.execute(
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'mlflow-exporter'"
+    )
 
 
 if __name__ == "__main__":

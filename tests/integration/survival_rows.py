@@ -21,8 +21,9 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
         "stopped (SIGSTOP)",
         "restarted between two scrapes",
         "starting up",
-        "failed over to the second host of the DSN",
         "out of slots, our sessions lost",
+        "queries cancelled on a standby for recovery",
+        "failed over to the second host of the DSN",
         "sessions ended by pg_terminate_backend",
         "password changed",
         "connection limit of the role reached",
@@ -34,7 +35,18 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
         "pg_stat_statements reset",
         "schema migrated from MLflow 2.10's to the newest",
     ),
-    "Network": (),
+    "Network": (
+        "cut in mid-answer (reset)",
+        "answers truncated",
+        "silent: nothing passes, nothing is refused",
+        "connections forgotten by a firewall",
+        "slow link: 4 kB/s, 100 ms away",
+        "address moved to another server",
+        "DNS name gone, our sessions lost",
+        "DNS server silent, our sessions lost",
+        "PgBouncer restarted",
+        "Postgres restarted behind PgBouncer",
+    ),
     "Tracking server": (),
     "Host and process": (),
     "Clients": (
@@ -96,7 +108,7 @@ class Row:
     ) -> None:
         """Put into words what the scrapes said; called again, what they said since."""
         parts = [f"{name} 0" for name in sorted(down)]
-        parts += [f"{failing} of {working} collectors and probes failed" if failing else "all as before"]
+        parts += [f"without {failing} of {working} collectors and probes" if failing else "all as before"]
         self.answer = ", ".join(parts)
         by: dict[str, list[str]] = {}
         for name, whys in sorted(reasons.items()):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.integration.survival import Survives, Trial, watching
+from tests.integration.survival import Survives, Trial, disconnect, watching
 from tests.integration.survival_seen import Scrape
 from tests.lab import tools
 from tests.lab.catalogue import MIGRATIONS, OLDEST
@@ -49,13 +49,6 @@ def reload(server: Postgres) -> None:
     before = server.execute("select pg_conf_load_time()")
     server.execute("select pg_reload_conf()")
     wait_for(lambda: server.execute("select pg_conf_load_time()") != before, "the new configuration")
-
-
-def disconnect(server: Postgres) -> None:
-    """End the exporter's sessions, as an administrator would."""
-    server.execute(
-        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'mlflow-exporter'"
-    )
 
 
 def refused(trial: Trial, server: Postgres, probe: str, *words: str) -> None:
