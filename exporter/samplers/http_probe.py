@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from exporter import __version__
+from exporter.logs import harmless
 from exporter.samplers.attempt import Attempt, Failure, ProbeError
 from exporter.samplers.http_phases import Answer, fetch
 from exporter.samplers.probes import Probe
@@ -169,10 +170,9 @@ def judge(spec: HttpProbeSpec, answer: Answer) -> None:
         case status if 300 <= status < 400:
             # Never followed and never a success: it is a proxy's login, or the server under another address,
             # and in both cases the part of MLflow that was meant has not been reached.
-            to = urlsplit(answer.headers.get("Location", ""))
             raise ProbeError(
                 Failure.HTTP_3XX,
-                f"status {status}, a redirect to {to.scheme or 'the same scheme'}://{to.hostname or 'the same host'}",
+                f"status {status}, a redirect to {_redirect(answer.headers.get('Location', ''))}",
                 "set server.url to the tracking server itself; where a proxy asks for a login, give a token",
             )
         case 404 if spec.api and b'"RESOURCE_DOES_NOT_EXIST"' in answer.body and _is_object(answer):
@@ -210,8 +210,17 @@ def _is_object(answer: Answer) -> bool:
         return answer.body.lstrip().startswith(b"{")
     try:
         return isinstance(json.loads(answer.body), dict)
-    except ValueError:
+    except (ValueError, RecursionError):  # of brackets in brackets
         return False
+
+
+def _redirect(location: str) -> str:
+    """Return scheme and host of a redirect, for people; its path and query may hold a token."""
+    try:
+        to = urlsplit(location)
+    except ValueError:
+        return "what is no URL"
+    return harmless(f"{to.scheme or 'the same scheme'}://{to.hostname or 'the same host'}")
 
 
 def _reasons(spec: HttpProbeSpec) -> list[Failure]:
