@@ -64,6 +64,9 @@ class Metric:
             raise ValueError(f"{self.name}: {len(labels)} label values {labels} for {self.labels}")
         if isinstance(value, Buckets) is not (self.kind is Kind.HISTOGRAM):
             raise ValueError(f"{self.name}: a {self.kind} cannot take {value!r}")
+        if not all(map(str.isascii, labels)):
+            # Half of a pair, which Python makes of bytes that are not UTF-8, would cost the whole scrape.
+            labels = tuple(label.encode(errors="replace").decode() for label in labels)
         return Sample(self, value, labels)
 
     def _faults(self) -> Iterable[str]:

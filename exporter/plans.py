@@ -95,8 +95,14 @@ def tables(rows: Iterable[Mapping[str, object]]) -> dict[str, Table]:
 
 
 def answers(text: str) -> list[tuple[Scan, ...] | SourceError]:
-    """Read what the query `explain` returns: for each statement its scans, or why it could not be planned."""
-    return [_refused(one) if isinstance(one, dict) else scans(one) for one in json.loads(text)]
+    """Read what the query `explain` returns: for each statement its scans, or why it could not be planned.
+
+    Raises SourceError where that is none of it: not everything that speaks Postgres' protocol plans as Postgres does.
+    """
+    try:
+        return [_refused(one) if isinstance(one, dict) else scans(one) for one in json.loads(text)]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise SourceError(Reason.BAD_ANSWER, "explain: not a plan as Postgres writes it") from None
 
 
 def scans(explained: Any) -> tuple[Scan, ...]:

@@ -26,7 +26,7 @@ from hypothesis.strategies import SearchStrategy
 
 # By hand (`make fuzz`) random and many, else few and always the same ones.
 FULL = os.environ.get("FUZZ") == "full"
-CASES = 4_000 if FULL else 100
+CASES = 2_600 if FULL else 100
 
 # No case needs a tenth of it, on a machine as busy as this may be: what takes longer does not end at all.
 CASE_SECONDS = 20.0
