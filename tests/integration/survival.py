@@ -27,13 +27,11 @@ import psutil
 import requests
 
 from exporter import collectors
-from tests.integration.survival_rows import PAGE, Row, keep, kept, page
+from tests.integration.survival_rows import MEMORY_NOISE, PAGE, Row, keep, kept, page
 from tests.integration.survival_seen import Scrape, Seen
 from tests.lab.process import wait_for
 from tests.lab.servers import Exporter, Postgres
 
-# Allocators keep what a burst needed once, and the first failure imports what says it.
-MEMORY_NOISE = 6 * 2**20
 # A sampler has its own clock, and tries a database that was gone for long not more often than each 15 s.
 FOLLOWS_WITHIN = 20.0
 SELDOM = {name for name, collector in collectors.BY_NAME.items() if collector.every}
