@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import psutil
 import requests
@@ -178,6 +179,22 @@ def watching(dsn: str, *args: str, **env: str) -> Exporter:
     """Return an exporter of that database alone, with a probe of it each second."""
     probes = ("--probes.interval", "1", "--probes.timeout", "1")
     return Exporter(("--server.port", "1", *probes, *args), {"MLFLOW_EXPORTER_DATABASE_DSN": dsn, **env})
+
+
+@contextmanager
+def reloadable(server: Postgres, dbname: str, folder: Path) -> Iterator[Exporter]:
+    """Give an exporter with a settings file, for `read_all_anew`."""
+    file = folder / "exporter.yml"
+    file.write_text("statements: {slowest: 10}\n")
+    with watching(server.dsn("exporter", dbname), "--config", str(file)) as exporter:
+        yield exporter
+
+
+def read_all_anew(exporter: Exporter, folder: Path) -> None:
+    """Change the plan, so that what is read once in some minutes is due at the next scrape."""
+    (folder / "exporter.yml").write_text("statements: {slowest: 9}\n")
+    exporter.reload()
+    wait_for(lambda: "settings reloaded" in exporter.log(), "the new settings")
 
 
 def disconnect(server: Postgres) -> None:
