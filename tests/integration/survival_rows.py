@@ -12,6 +12,9 @@ from pathlib import Path
 
 from tests.lab.tools import ROOT
 
+# Allocators keep what a burst needed once, and the first failure imports what says it.
+MEMORY_NOISE = 6 * 2**20
+
 PAGE = ROOT / "tests/FAULTS.md"
 
 # The one list: by area, in the order of the page.
@@ -80,7 +83,7 @@ Made by the tests that have the marker `survives`; do not edit. Each fault was m
 with the timeout that stands behind the slowest scrape. *Whole again* counts from the end of the fault to a scrape that
 has all that each scrape reads. What has a clock of its own (the load's sampler, probes, what is read once in some
 minutes) may follow at its next try: when it has is said in brackets. Leaks: threads, descriptors, sessions in Postgres
-and memory above what was held before.
+above what was held before, and resident memory above it by more than {noise} MiB.
 
 {date}, {cores} cores.
 """
@@ -168,7 +171,11 @@ def kept() -> dict[tuple[str, str], Row]:
 def page(rows: Mapping[tuple[str, str], Row]) -> str:
     """Return the page of these rows; a fault without one is `lost`."""
     dates = sorted({row.date for row in rows.values()})
-    head = HEAD.format(date=" to ".join(dict.fromkeys((dates[0], dates[-1]))), cores=os.cpu_count())
+    head = HEAD.format(
+        date=" to ".join(dict.fromkeys((dates[0], dates[-1]))),
+        cores=os.cpu_count(),
+        noise=MEMORY_NOISE >> 20,
+    )
     return "\n".join([head, *_tables(rows)]) + "\n"
 
 
