@@ -11,13 +11,15 @@ import os
 import resource
 import threading
 from contextlib import suppress
+from functools import cache
 from types import TracebackType
 
 from exporter.collector import Reason, SourceError
 
-# Of one call, and of all calls of a reading; its own answers have some hundred kB, with new texts 4 MB.
+# Of one call, and of the process during a reading, in which a large table of connections may be read at the same time.
+# A reading's own answers have some hundred kB, with new texts 4 MB.
 CALL_BYTES = 32 << 20
-READING_BYTES = 64 << 20
+READING_BYTES = 96 << 20
 
 PAGE = os.sysconf("SC_PAGESIZE")
 
@@ -80,26 +82,23 @@ def _limit(data: int | None) -> None:
     soft, hard = _usual
     if data is not None and (soft == resource.RLIM_INFINITY or data < soft):
         soft = data
-    with suppress(
-        OSError, ValueError
-    ):  # a filter of system calls forbids it: what arrived is measured all the same
+    # Where a sandbox forbids it, a reading's size is what is left to go by.
+    with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _sizes() -> tuple[int, int | None]:
     """Return the bytes that are resident, and those that RLIMIT_DATA counts; None where they are not told."""
-    if _statm < 0:
+    if (file := _statm()) < 0:
         return 0, None
-    words = os.pread(_statm, 200, 0).split()
+    words = os.pread(file, 200, 0).split()
     return int(words[1]) * PAGE, int(words[5]) * PAGE
 
 
-def _opened(path: str) -> int:
+@cache
+def _statm() -> int:
+    """Keep the file open, as it is read some sixty times a scrape, also where no descriptor is left."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return -1
-
-
-# Kept open, as it is read some sixty times a scrape, also where no descriptor is left.
-_statm = _opened("/proc/self/statm")
