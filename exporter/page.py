@@ -29,4 +29,4 @@ def page(title: str, body: str) -> bytes:
 <nav><a href="/">MLflow exporter {html.escape(__version__)}</a> · <a href="/runbooks/">runbooks</a> ·
 <a href="/metrics">metrics</a></nav>
 {body}</body></html>
-""".encode()
+""".encode(errors="replace")  # a name of somebody's may hold what is no text

@@ -10,15 +10,18 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 
 from exporter import __version__
+from exporter.access import Access
+from exporter.connections import Server
 from exporter.exhausted import exhausted
 from exporter.logs import set_level
 from exporter.service import Service, describe
 from exporter.settings import Settings
 from exporter.status import pages
-from exporter.web import App, Server
+from exporter.web import App
 
 log = logging.getLogger(__name__)
 
@@ -62,17 +65,20 @@ def _serve(load: Callable[[], Settings]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, note)
     service = Service(load)
-    host, port = service.settings.web.address
+    web = service.settings.web
+    access = Access(web.config.file, partial(service.reloads.note, "web config file"))
+    host, port = web.address
     try:
-        server = Server((host, port), App(service.scraper, pages(service)))
+        server = Server((host, port), App(service.scraper, pages(service), access))
     except OSError as error:
         log.error("cannot listen on %s:%d: %s; choose another with --web.listen", host, port, error.strerror)
         return 1
     threading.Thread(target=server.run, name="web", daemon=True).start()
-    log.info("mlflow-exporter %s serves http://%s:%d/metrics", __version__, host, server.server_port)
+    where = f"{access.gate.scheme}://{host}:{server.port}/metrics"
+    log.info("mlflow-exporter %s serves %s, %s", __version__, where, access.gate)
     if service.found:
         log.info("tracking server found: %s", describe(service.found))
-    _follow(service, events, (host, port))
+    _follow(service, access, events)
     log.info("stopping")
     if not server.stop(grace=GRACE_SECONDS):
         service.scraper.hurry()
@@ -81,18 +87,20 @@ def _serve(load: Callable[[], Settings]) -> int:
     return 0
 
 
-def _follow(service: Service, events: queue.SimpleQueue[int], serving: tuple[str, int]) -> None:
-    """Keep up with the tracking server, and with the settings at SIGHUP, until SIGTERM or SIGINT."""
-    said = ""
+def _follow(service: Service, access: Access, events: queue.SimpleQueue[int]) -> None:
+    """Keep up with the tracking server, and with the files at SIGHUP, until SIGTERM or SIGINT."""
+    said, serving = "", service.settings.web.address
     while (event := _next_event(events)) not in ENDS:
         try:
             if event == signal.SIGHUP:
                 service.reload()
+                access.reload(service.settings.web.config.file)
                 set_level(service.settings.log.level)
                 if service.settings.web.address != serving:
                     log.warning("web.listen changes with a restart only; still serving %s:%d", *serving)
             else:
                 service.look()
+                access.look()
             said = ""
         except Exception as error:  # the old plan stays in force, and the next look tries again
             ours = exhausted(error)

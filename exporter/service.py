@@ -21,15 +21,17 @@ log = logging.getLogger(__name__)
 
 RELOADED = gauge(
     "mlflow_exporter_config_last_reload_successful",
-    "1 where the settings were read without a fault at the start or the last SIGHUP, else 0.",
+    "1 where settings file and web config file were without a fault when they were last read, else 0.",
     "the exporter",
 )
 RELOADED_AT = gauge(
     "mlflow_exporter_config_last_reload_success_timestamp_seconds",
-    "Unix time at which the settings in force were read.",
+    "Unix time at which what is in force of settings file and web config file was last read.",
     "the exporter",
     "timestamp_seconds",
 )
+
+SETTINGS = "settings file"
 
 NO_LOGIN = (
     "The tracking server asks for a login and none is set, so the probes `version` and `api` are refused: set "
@@ -49,22 +51,23 @@ OUT_OF_REACH = (
 
 
 class Reloads:
-    """Whether the settings in force are those of the file."""
+    """Whether what is in force is what stands in the files."""
 
     metrics = (RELOADED, RELOADED_AT)
 
     def __init__(self) -> None:
-        self.successful = True
+        self.faulty: tuple[str, ...] = ()
         self._at = time.time()
 
-    def succeeded(self) -> None:
-        self.successful, self._at = True, time.time()
-
-    def failed(self) -> None:
-        self.successful = False
+    def note(self, file: str, success: bool) -> None:
+        """Take note of whether a file, the settings' or another, was read without a fault."""
+        others = tuple(other for other in self.faulty if other != file)
+        self.faulty = others if success else (*others, file)
+        if success:
+            self._at = time.time()
 
     def samples(self) -> Iterable[Sample]:
-        yield RELOADED(float(self.successful))
+        yield RELOADED(float(not self.faulty))
         yield RELOADED_AT(self._at)
 
 
@@ -92,13 +95,17 @@ class Service:
     @property
     def server(self) -> str:
         """The watched server in one line, or why there is none."""
+        return self.server_as(describe)
+
+    def server_as(self, said: Callable[[Found], str]) -> str:
+        """Return the watched server as `said` puts it, or why there is none."""
         if self.found is None:
             return (
                 "several run here, none is chosen"
                 if self.sighting.ambiguous
                 else "none found on this machine"
             )
-        return describe(self.found) + ("" if self.sighting.found else " (not running now)")
+        return said(self.found) + ("" if self.sighting.found else " (not running now)")
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -156,11 +163,11 @@ class Service:
             known = self.found if discovery is self.discovery else None
             self._go_over(settings, sighting.found or known, sighting, discovery)
         except SettingsError as error:
-            self.reloads.failed()
+            self.reloads.note(SETTINGS, False)
             log.error("settings not reloaded, the old ones stay in force:\n%s", error)
             return
         self.settings, self.discovery, self.sighting = settings, discovery, sighting
-        self.reloads.succeeded()
+        self.reloads.note(SETTINGS, True)
         log.info("settings reloaded")
 
     def close(self) -> None:
@@ -189,8 +196,8 @@ def _discovery(settings: Settings) -> Discovery:
     return Discovery(*_where(settings))
 
 
-def describe(found: Found) -> str:
-    """Return one line about a server, without secrets."""
+def describe(found: Found, user: bool = True) -> str:
+    """Return one line about a server, without secrets, its database's user only where wanted."""
     backend = found.backend
     if backend is None:
         store = "a backend that could not be read"
@@ -198,6 +205,7 @@ def describe(found: Found) -> str:
         store = f"sqlite {backend.path}"
     else:
         port = f":{backend.port}" if backend.port else ""
-        store = f"{backend.dialect} {backend.user}@{backend.host}{port}/{backend.dbname}"
+        who = f"{backend.user}@" if user else ""
+        store = f"{backend.dialect} {who}{backend.host}{port}/{backend.dbname}"
     host = f"[{found.host}]" if ":" in found.host else found.host
     return printable(f"{found.kind} on {found.scheme}://{host}:{found.port}{found.static_prefix}, {store}")

@@ -5,19 +5,16 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import partial
 
 from exporter import __version__, runbooks
 from exporter.lane import Lane, Reading
 from exporter.page import HTML, page
 from exporter.plan import ProbeSpec
 from exporter.samplers.http_probe import HttpProbeSpec
-from exporter.service import Service
+from exporter.service import Service, describe
+from exporter.web import PLAIN, Page
 
-if TYPE_CHECKING:
-    from exporter.web import Page
-
-PLAIN = "text/plain; charset=utf-8"
 # A page that is reloaded must not read the database more often than Prometheus does.
 RECENT_SECONDS = 15.0
 PATIENCE_SECONDS = 3.0
@@ -25,10 +22,10 @@ PATIENCE_SECONDS = 3.0
 
 def pages(service: Service) -> dict[str, Page]:
     return {
-        "/": lambda: ("200 OK", HTML, page("MLflow exporter", index(service))),
-        "/-/healthy": lambda: ("200 OK", PLAIN, b"mlflow-exporter is healthy\n"),
+        "/": lambda: (HTML, page("MLflow exporter", index(service))),
+        "/-/healthy": lambda: (PLAIN, b"mlflow-exporter is healthy\n"),
         # The first plan is in force before the port is open, so whoever gets an answer gets this one.
-        "/-/ready": lambda: ("200 OK", PLAIN, b"mlflow-exporter is ready\n"),
+        "/-/ready": lambda: (PLAIN, b"mlflow-exporter is ready\n"),
         **runbooks.pages(),
     }
 
@@ -42,16 +39,16 @@ def index(service: Service) -> str:
         told = (failure.reason, failure.detail, failure.remedy) if failure else ("ok", "", "")
         rows.append(_row("load", "postgres, once a second", *told))
     problems = [*service.problems]
-    if not service.reloads.successful:
-        problems.append(
-            "The settings file has faults; the settings read before it are in force. See the log."
-        )
+    problems += [
+        f"The {file} has faults; what was read before is in force. See the log."
+        for file in service.reloads.faulty
+    ]
     age = time.monotonic() - service.scraper.read_at
     return f"""<h1>MLflow exporter {html.escape(__version__)}</h1>
 <p>Metrics of an MLflow tracking server and its database, for Prometheus: <a href="/metrics">/metrics</a>,
 <a href="/-/healthy">/-/healthy</a>, <a href="/-/ready">/-/ready</a>. What each alert means and what mends it:
 <a href="/runbooks/">runbooks</a>.</p>
-<h2>Tracking server</h2><p>{html.escape(service.server)}</p>
+<h2>Tracking server</h2><p>{html.escape(service.server_as(partial(describe, user=False)))}</p>
 {"".join(f"<p class=bad>{html.escape(one)}</p>" for one in problems)}
 <h2>Collectors</h2><p>As of {age:.0f} s ago.</p>
 <table><tr><th>collector</th><th>source</th><th>state</th><th>why, and what mends it</th></tr>
@@ -95,4 +92,4 @@ def _row(name: str, source: str, state: str, detail: str, remedy: str) -> str:
 
 def place(probe: ProbeSpec) -> str:
     """Return where a probe goes, without user or query."""
-    return probe.place if isinstance(probe, HttpProbeSpec) else probe.target.place
+    return probe.place if isinstance(probe, HttpProbeSpec) else probe.target.address

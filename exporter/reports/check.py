@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from exporter.access import gate_of
 from exporter.lane import Lane, Reading
 from exporter.running import probe_of
 from exporter.service import Service
@@ -29,7 +30,7 @@ def check(load: Callable[[], Settings]) -> str:
 
 def _lines(service: Service) -> Iterator[str]:
     yield "settings   ok"
-    yield f"listen     {service.settings.web.listen}"
+    yield f"listen     {service.settings.web.listen}, {gate_of(service.settings.web.config.file)}"
     yield f"server     {service.server}"
     if service.found:
         workers = service.sighting.workers_configured

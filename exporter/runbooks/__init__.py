@@ -26,6 +26,6 @@ def pages() -> dict[str, Page]:
     return found | dict.fromkeys(("/runbooks", "/runbooks/"), found[f"/runbooks/{INDEX}"])
 
 
-def _page(slug: str) -> tuple[str, str, bytes]:
+def _page(slug: str) -> tuple[str, bytes]:
     body = files(__name__).joinpath(f"{slug}.html").read_text(encoding="utf-8")
-    return "200 OK", HTML, page(f"{TITLES[slug]} - MLflow exporter", body)
+    return HTML, page(f"{TITLES[slug]} - MLflow exporter", body)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import msgspec
 from msgspec import Struct, inspect
 
-from exporter.settings.leaf import Kind, Leaf
+from exporter.settings.leaf import OF_FILES, Kind, Leaf
 from exporter.settings.rules import EXCLUSIVE
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -30,6 +30,7 @@ ALLOWED = {
     Kind.SECRET: "a string",
     Kind.INTEGER: "a whole number",
     Kind.SECONDS: "a number of seconds",
+    Kind.DURATION: "a time, as 1s, 500ms or 1m30s",
     Kind.BOOLEAN: "true or false",
     Kind.LIST: "a list of strings",
     Kind.MAP: "a mapping",
@@ -77,7 +78,7 @@ def leaf_of(path: str, annotation: Any, default: object = None) -> Leaf:
         info = info.type
     if isinstance(info, inspect.UnionType):
         info = next(member for member in info.types if not isinstance(member, inspect.NoneType))
-    kind = KINDS[type(info)]
+    kind = Kind.DURATION if extra.get("duration") else KINDS[type(info)]
     choices = tuple(map(str, info.values)) if isinstance(info, inspect.LiteralType) else ()
     *name, element = _inner(annotation) if kind in (Kind.LIST, Kind.MAP) else (None,)
     return Leaf(
@@ -90,6 +91,7 @@ def leaf_of(path: str, annotation: Any, default: object = None) -> Leaf:
         private=kind is Kind.SECRET or extra.get("private", False),
         choices=choices,
         shell=extra.get("split") == "shell",
+        multiline=extra.get("multiline", False),
         name=leaf_of(path, name[0]) if name else None,
         element=leaf_of(path, element) if element else None,
     )
@@ -102,7 +104,7 @@ def _inner(annotation: Any) -> list[Any]:
 
 
 def _allowed(path: str, kind: Kind, info: inspect.Type, choices: tuple[str, ...]) -> str:
-    if path.endswith("_file"):
+    if path.endswith(OF_FILES):
         return "the path of a file"
     if isinstance(info, inspect.IntType | inspect.FloatType):
         return f"{ALLOWED[kind]} from {info.ge:g} to {info.le:g}"

@@ -59,12 +59,24 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A level of the settings file; `Meta(description=...)` documents each of its keys."""
 
 
+class WebConfig(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who may read /metrics, and how; a section of one key, so that its flag is that of Prometheus' exporters."""
+
+    file: Annotated[
+        str,
+        Meta(
+            description="Web config file in the format of Prometheus' exporters: TLS, client certificates, passwords."
+        ),
+    ] = ""
+
+
 class Web(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where /metrics is served."""
 
     listen: Annotated[
         Listen, Meta(description="Address and port to serve on; port 0 takes any free one.")
     ] = "127.0.0.1:10500"
+    config: WebConfig = WebConfig()
 
     @property
     def address(self) -> tuple[str, int]:

@@ -15,6 +15,9 @@ from exporter.secret import Secret
 
 ENVIRONMENT = "MLFLOW_EXPORTER_"
 
+# Keys that end so name a file.
+OF_FILES = ("_file", ".file")
+
 # What YAML 1.1, YAML 1.2 and people agree on: no octal, no 1_000, no yes.
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -28,12 +31,18 @@ DURATION = re.compile(r"((?:0|[1-9][0-9_]*)(?:\.[0-9]+)?) ?(ms|s|m|h|)")
 UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
 
+# As Go writes and reads it: 1s, 500ms, 1m30s; 0 needs no unit.
+GO_PART = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)"
+GO_DURATION = re.compile(rf"({GO_PART})+|0")
+
+
 class Kind(StrEnum):
     TEXT = "text"
     SECRET = "secret"  # noqa: S105 - the kind of a key, not a password
     CHOICE = "choice"
     INTEGER = "integer"
     SECONDS = "seconds"
+    DURATION = "duration"
     BOOLEAN = "boolean"
     LIST = "list"
     MAP = "map"
@@ -66,6 +75,7 @@ class Leaf:
     private: bool = False
     choices: tuple[str, ...] = ()
     shell: bool = False
+    multiline: bool = False
     element: Leaf | None = None
     name: Leaf | None = None
 
@@ -75,11 +85,11 @@ class Leaf:
 
     @property
     def is_path(self) -> bool:
-        return self.path.endswith("_file")
+        return self.path.endswith(OF_FILES)
 
     @property
     def textual(self) -> bool:
-        return self.kind in (Kind.TEXT, Kind.SECRET, Kind.CHOICE)
+        return self.kind in (Kind.TEXT, Kind.SECRET, Kind.CHOICE, Kind.DURATION)
 
     @property
     def environment(self) -> str | None:
@@ -111,7 +121,7 @@ class Leaf:
 
     def parse(self, text: str) -> object:
         """Return the value that a text means; raises RefusedError. Lists and maps are read by their elements."""
-        if CONTROL.search(text):
+        if CONTROL.search(re.sub(r"[\r\n\t]", "", text) if self.multiline else text):
             raise RefusedError("a line break, a control character or a byte that is not UTF-8")
         try:
             return self.check(self._convert(text))
@@ -133,6 +143,8 @@ class Leaf:
                 return int(text)
             case Kind.SECONDS if NUMBER.fullmatch(text):
                 return float(text)
+            case Kind.DURATION if GO_DURATION.fullmatch(text):
+                return sum(float(number) * UNITS[unit] for number, unit in re.findall(GO_PART, text))
             case Kind.BOOLEAN:
                 return BOOLEANS[text]
         return text
@@ -140,7 +152,8 @@ class Leaf:
     def _near(self, text: str) -> str:
         match self.kind:
             case Kind.CHOICE:
-                return did_you_mean(near(text.lower(), self.choices))
+                spelled = {choice.lower(): choice for choice in self.choices}
+                return did_you_mean(spelled[word] for word in near(text.lower(), spelled))
             case Kind.BOOLEAN:
                 return did_you_mean([MEANT[text.lower()]] if text.lower() in MEANT else [])
             case Kind.INTEGER | Kind.SECONDS:

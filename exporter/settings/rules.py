@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from exporter.settings.leaf import Given, did_you_mean, fault, near
+from exporter.settings.leaf import OF_FILES, Given, did_you_mean, fault, near
 
 PASSWORDS = ("database.password", "database.password_file", "database.password_command")
 # By basic auth, or by a bearer token, at each server that is asked over HTTP.
@@ -43,8 +43,8 @@ def faults_together(
     yield from _slow_probes(given, defaults)
     yield from _unknown_collectors(given, collectors)
     for path, (where, value) in given.items():
-        if path.endswith("_file") and isinstance(value, str) and value:
-            yield from _unreadable(where, Path(value))
+        if path.endswith(OF_FILES) and isinstance(value, str) and value:
+            yield from unreadable(where, Path(value))
 
 
 def _exclusive(given: Mapping[str, Given]) -> Iterator[str]:
@@ -86,7 +86,8 @@ def _unknown_collectors(given: Mapping[str, Given], known: Collection[str] | Non
             yield fault(where, f"{name!r} twice", "each collector once")
 
 
-def _unreadable(where: str, path: Path) -> Iterator[str]:
+def unreadable(where: str, path: Path) -> Iterator[str]:
+    """Yield the fault of a file that cannot be read."""
     # Not opened: a pipe would block, and what can be read only once must be left to who needs it.
     try:
         there = path.exists()

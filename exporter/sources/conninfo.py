@@ -85,9 +85,14 @@ class Target:
     @property
     def place(self) -> str:
         """`user@host:port/dbname`, for people."""
+        return f"{dict(self.options).get('user', '')}@{self.address}"
+
+    @property
+    def address(self) -> str:
+        """`host:port/dbname`, for everybody."""
         options = dict(self.options)
         host = options.get("host") or options.get("hostaddr") or "localhost"
-        return f"{options.get('user', '')}@{host}:{options.get('port', '5432')}/{options.get('dbname', '')}"
+        return f"{host}:{options.get('port', '5432')}/{options.get('dbname', '')}"
 
     def exact(self, error: SourceError) -> SourceError:
         """Return an error whose remedy names our role where it says `{role}`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.causes import CAUSES
+from exporter.page import HTML
 from exporter.runbooks import build, pages
 
 pytestmark = pytest.mark.contract
@@ -24,7 +25,7 @@ def test_pages_are_what_the_runbooks_make() -> None:
 def test_every_cause_has_a_page() -> None:
     assert committed().keys() == {f"{cause.slug}.html" for cause in CAUSES} | {"index.html"}
     for path, answer in pages().items():
-        assert answer()[0] == "200 OK", path
+        assert answer()[0] == HTML, path
 
 
 def test_links_between_pages_lead_to_a_heading_that_is_there() -> None:

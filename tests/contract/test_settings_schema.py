@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -46,11 +47,21 @@ def test_the_committed_schema_is_current() -> None:
     )
 
 
+def documented(path: str) -> dict[str, Any]:
+    """Return what the schema has for a key, section by section."""
+    *sections, key = path.split(".")
+    found = schema()["$defs"]["Settings"]
+    for section in sections:
+        reference = found["properties"][section]["anyOf"][0]["$ref"]
+        found = schema()["$defs"][reference.rpartition("/")[2]]
+    described: dict[str, Any] = found["properties"][key]
+    return described
+
+
 def test_the_schema_is_a_valid_schema_and_documents_every_key() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
     for leaf in leaves():
-        section, _, key = leaf.path.rpartition(".")
-        described = schema()["$defs"][section.capitalize() or "Settings"]["properties"][key]
+        described = documented(leaf.path)
         assert described["description"] == leaf.description
         assert described.get("writeOnly", False) is leaf.secret
 

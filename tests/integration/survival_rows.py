@@ -46,7 +46,19 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
         "2 workers, 64, 64 others, none, 64 again",
     ),
     "Host and process": (),
-    "Clients": (),
+    "Clients": (
+        "50 scrape at once",
+        "silent ones on every place",
+        "requests that drip in, byte by byte (slowloris)",
+        "answers read a byte at a time",
+        "requests too large: line, header, many headers, body",
+        "malformed requests",
+        "HEAD, OPTIONS and other methods",
+        "keep-alive and pipelined requests",
+        "TLS handshakes that stop half-way, on every place",
+        "plain HTTP on the port of TLS",
+        "wrong passwords without end, from 100 addresses",
+    ),
 }
 
 HEAD = """\
