@@ -27,8 +27,8 @@ CONNECTION_SECONDS = 30.0
 THREADS = 64
 # How long a client may keep us waiting while another one wants its place, and how long that one waits for a place.
 PATIENCE_SECONDS = 0.25
-ROOM_SECONDS, TURN_SECONDS = 0.5, 0.02
 POLL_SECONDS = 0.2
+ROOM_SECONDS, TURN_SECONDS = 0.5, 0.02
 # What is read of a client that has its answer, so that it gets it.
 LINGER_SECONDS = 0.5
 LINGER_CHUNKS, CHUNK = 16, 65536
@@ -78,22 +78,23 @@ class Server(TCPServer):
         self._lock = threading.Lock()
         self._spare: int | None = None
         self._stopping = False
-        # Where no thread can be started, one that was started in better times answers.
-        self._standby: queue.Queue[tuple[Visit, str]] = queue.Queue(maxsize=1)
-        threading.Thread(target=self._stand_by, name="client-standby", daemon=True).start()
         super().__init__(address, BaseRequestHandler)  # which is not used: see _attend
+        # All at the start, for 16 KiB each: where memory is short, to start one may fail, or never return.
+        self._arrived: queue.SimpleQueue[tuple[Visit, str]] = queue.SimpleQueue()
+        for number in range(THREADS):
+            threading.Thread(target=self._attend_all, name=f"client-{number}", daemon=True).start()
 
     @property
     def port(self) -> int:
         return int(self.server_address[1])
 
     def run(self) -> None:
-        """Serve until `stop`, whatever happens meanwhile: memory that is short, say."""
+        """Serve until `stop`, whatever happens meanwhile."""
         while not self._stopping:
             try:
                 self.serve_forever(POLL_SECONDS)
             except Exception as error:  # noqa: BLE001 - without this thread nobody would be served any more
-                log.error("cannot take connections for a moment: %s", type(error).__name__)
+                log.warning("no connection can be taken for a moment: %s", type(error).__name__)
                 time.sleep(POLL_SECONDS)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -117,15 +118,7 @@ class Server(TCPServer):
         visit = Visit(request)
         with self._lock:
             self._visits.add(visit)
-        arguments = (visit, str(client_address[0]))
-        try:
-            threading.Thread(target=self._attend, args=arguments, name="client", daemon=True).start()
-        except (RuntimeError, MemoryError):  # no thread can be started
-            try:
-                self._standby.put(arguments, timeout=TURN_SECONDS)
-            except queue.Full:
-                self._gone(visit)
-                self._refuse(request)
+        self._arrived.put((visit, str(client_address[0])))
 
     def service_actions(self) -> None:
         """End connections that are too old: a client that drips a byte a second never meets the socket's timeout.
@@ -163,12 +156,10 @@ class Server(TCPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.warning("a connection of %s could not be served", client_address[0], exc_info=True)
 
-    def _stand_by(self) -> None:
+    def _attend_all(self) -> None:
         while True:
-            with contextlib.suppress(
-                Exception
-            ):  # memory that is short: that connection goes without an answer
-                self._attend(*self._standby.get())
+            with contextlib.suppress(Exception):  # memory that is short costs that connection its answer
+                self._attend(*self._arrived.get())
 
     def _attend(self, visit: Visit, address: str) -> None:
         try:
@@ -178,8 +169,10 @@ class Server(TCPServer):
         except OSError as error:  # TLS's errors are among them
             log.debug("connection of %s ended early: %s", address, error)
         finally:
-            _part(visit.socket)
-            self._gone(visit)
+            try:
+                _part(visit.socket)
+            finally:
+                self._gone(visit)
 
     def _secured(self, visit: Visit) -> bool:
         """Shake hands where TLS is spoken; False where the client does not speak it."""

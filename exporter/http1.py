@@ -8,6 +8,7 @@ from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from exporter.exhausted import exhausted
 from exporter.web import HEADERS, PLAIN, Answer, App, Request
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ class Head:
 class Handler(BaseHTTPRequestHandler):
     """Answer one request; HTTP/1.0, so that clients neither keep the connection nor send a second request."""
 
+    default_request_version = "HTTP/1.0"
     # The answer goes out in one piece, and its end does not wait for the client to acknowledge the beginning.
     wbufsize = -1
     disable_nagle_algorithm = True
-    default_request_version = "HTTP/1.0"
     server_version = "mlflow-exporter"
     sys_version = ""
     requestline = ""
@@ -71,8 +72,17 @@ class Handler(BaseHTTPRequestHandler):
         if not self.parse_request():
             return
         request = Request(self.command, self.path.partition("?")[0], self.headers, self.client_address[0])
-        with self._visit.at_work():
-            answer = self._app(request)
+        try:
+            with self._visit.at_work():
+                answer = self._app(request)
+        except Exception as error:
+            if ours := exhausted(error):  # which the log has said, once
+                told = f"{ours.detail}. {ours.remedy}\n".encode()
+                self._send(Answer(HTTPStatus.SERVICE_UNAVAILABLE, told, PLAIN, HEADERS))
+                return
+            log.exception("%s could not be answered; please report it", request.path)
+            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
+            return
         self._send(answer)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:

@@ -92,7 +92,7 @@ def _serve(load: Callable[[], Settings]) -> int:
 
 
 def _follow(service: Service, access: Access, events: queue.SimpleQueue[int]) -> None:
-    """Keep up with the tracking server, and with the settings at SIGHUP, until SIGTERM or SIGINT."""
+    """Keep up with the tracking server, and with the files at SIGHUP, until SIGTERM or SIGINT."""
     said, serving = "", service.settings.web.address
     while (event := _next_event(events)) not in ENDS:
         try:

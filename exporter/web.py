@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from email.message import Message
@@ -11,10 +10,7 @@ from typing import NamedTuple
 
 from exporter.access import Access
 from exporter.access.passwords import Verdict
-from exporter.exhausted import exhausted
 from exporter.scrape import Scraper
-
-log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"
@@ -80,27 +76,12 @@ class App:
         self._scraper = scraper
         self._pages = pages
         self.access = access
-        self._said = ""
 
     def __call__(self, request: Request) -> Answer:
         """Return the answer, with all its headers but those of the connection."""
-        try:
-            answer = self._refusal(request) or self._answer(request)
-            self._said = ""
-        except Exception as error:  # noqa: BLE001 - the answer says why there is none
-            answer = self._failed(error)
+        answer = self._refusal(request) or self._answer(request)
         headers = {**HEADERS, **self.access.gate.headers, **answer.headers}
         return answer._replace(headers={name: value for name, value in headers.items() if value})
-
-    def _failed(self, error: Exception) -> Answer:
-        """Return the answer for what could not be made, and log what that is when it is something new."""
-        ours = exhausted(error)
-        what = f"{ours.detail}. {ours.remedy}" if ours else f"a bug of the exporter: {type(error).__name__}"
-        if what != self._said:
-            log.error("cannot answer: %s", what, exc_info=None if ours else error)
-        self._said = what
-        status = HTTPStatus.SERVICE_UNAVAILABLE if ours else HTTPStatus.INTERNAL_SERVER_ERROR
-        return Answer(status, f"{what}\n".encode())
 
     def _refusal(self, request: Request) -> Answer | None:
         if request.method not in ("GET", "HEAD"):

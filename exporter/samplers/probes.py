@@ -13,6 +13,7 @@ from itertools import accumulate
 
 from exporter.metric import Buckets, Metric, Sample, counter, gauge, histogram
 from exporter.samplers.attempt import Attempt, Failure, ProbeError, late
+from exporter.samplers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ class Probe:
         self._lock = threading.Lock()
         self._closed = False
         self._under_way: Attempt | None = None
+        self._watchdog = Watchdog(name, self._expire)
         self._attempts = 0
         self._failures: Counter[Failure] = Counter(dict.fromkeys(reasons, 0))
         self._counts = [0] * (len(BOUNDS) + 1)
@@ -139,19 +141,17 @@ class Probe:
 
     def tick(self) -> None:
         attempt = Attempt(self._timeout, self._clock)
-        watchdog = threading.Timer(self._timeout, self._expire, [attempt])
-        watchdog.daemon = True
+        self._watchdog.watch(attempt, self._timeout)  # first: unwatched, there is no attempt
         with self._lock:
             if self._closed:
                 return
-            watchdog.start()  # first: without a thread for it there is no attempt
             self._under_way = attempt
         try:
             self._settle(attempt, self.measure(attempt))
         except ProbeError as error:
             self._settle(attempt, error)
         finally:
-            watchdog.cancel()
+            self._watchdog.rest()
             attempt.close()
             with self._lock:
                 self._under_way = None
@@ -161,6 +161,7 @@ class Probe:
             return list(self._samples())
 
     def close(self) -> None:
+        self._watchdog.close()
         with self._lock:
             self._closed = True
             attempt = self._under_way

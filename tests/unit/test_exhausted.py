@@ -177,7 +177,7 @@ def test_an_attempt_that_no_thread_can_watch_is_not_made_and_no_failure(
 ) -> None:
     waits = iter([False] * 3 + [True])
     loop = Loop(Fine(), wait=lambda _: next(waits))
-    without_a_thread("Thread-", monkeypatch)
+    without_a_thread("watchdog-", monkeypatch)
     loop.run()
     found = totals(loop.samples())
     assert found["mlflow_probe_attempts_total"] == found["mlflow_probe_failures_total"] == 0
