@@ -62,8 +62,8 @@ class Visit:
 class Server(TCPServer):
     """Serve at most THREADS connections at once.
 
-    One more takes the place of the one that has kept us waiting longest. Where we are at work for all of them, and
-    still so half a second later, it is refused with 503 rather than queued unseen.
+    One more takes the place of the one that has kept us waiting longest. Where we are at work for all of them, and are
+    still half a second later, it is refused with 503 rather than queued unseen.
     """
 
     allow_reuse_address = True
