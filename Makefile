@@ -11,8 +11,9 @@ SERVERS = .venv-mlflow/.done .tools/debian.done .tools/postgres.done
 help:
 	@echo 'make demo [MINUTES=n]  a real MLflow, Postgres, load, exporter, Prometheus on this machine; Ctrl-C ends'
 	@echo 'make demo FAULT=cause  the same, and what is notified when that cause is made to happen and undone'
-	@echo 'make test              all of: lint types unit contract lint-pack integration'
+	@echo 'make test              all of: lint types unit contract fuzz-ci lint-pack integration'
 	@echo 'make lint-pack         lint the alerts and run their tests, with promtool and amtool'
+	@echo 'make fuzz              what must hold for any input, with 100,000 of them, into tests/FUZZ.md; fuzz-ci: with few'
 	@echo 'make faults            make every cause happen, write tests/faults/MATRIX.md, ask the dashboards; faults-ci: some'
 	@echo 'make compose-test      run docker-compose.yml on a Docker Engine of its own, to a notification; as root, 13 minutes'
 	@echo 'make release-check     install the wheel on each Python from 3.11 to 3.13 that is here, and run it'
@@ -21,7 +22,7 @@ help:
 
 # One after the other, so that the first failure is the last thing on the screen.
 test:
-	@for step in lint types unit contract lint-pack integration; do $(MAKE) --silent $$step || exit 1; done
+	@for step in lint types unit contract fuzz-ci lint-pack integration; do $(MAKE) --silent $$step || exit 1; done
 
 lint: .venv/.done
 	@$(BIN)/ruff check --quiet .
@@ -47,6 +48,13 @@ integration: tools
 
 demo: tools
 	@exec $(BIN)/python -m tests.lab $(MINUTES) $(if $(FAULT),--fault '$(FAULT)')
+
+# Few cases, and always the same ones: a check of a commit is not red by chance.
+fuzz-ci: .venv/.done .tools/debian.done
+	@$(BIN)/pytest -q -n 3 --maxschedchunk 1 tests/fuzz
+
+fuzz: .venv/.done .tools/debian.done
+	@FUZZ=full $(BIN)/pytest -q -n 4 --maxschedchunk 1 tests/fuzz
 
 # What the dashboards show of each fault is asked of the series that were kept of it.
 faults: tools
@@ -101,4 +109,4 @@ tools: .venv/.done
 clean:
 	@rm -rf .venv .venv-mlflow .tools .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 
-.PHONY: help test lint types unit contract lint-pack integration demo faults faults-ci compose-test release-check venv tools clean
+.PHONY: help test lint types unit contract lint-pack integration demo fuzz fuzz-ci faults faults-ci compose-test release-check venv tools clean
