@@ -11,8 +11,9 @@ SERVERS = .venv-mlflow/.done .tools/debian.done .tools/postgres.done
 help:
 	@echo 'make demo [MINUTES=n]  a real MLflow, Postgres, load, exporter, Prometheus on this machine; Ctrl-C ends'
 	@echo 'make demo FAULT=cause  the same, and what is notified when that cause is made to happen and undone'
-	@echo 'make test              all of: lint types unit contract lint-pack integration bench-ci'
+	@echo 'make test              all of: lint types unit contract fuzz-ci lint-pack integration bench-ci'
 	@echo 'make lint-pack         lint the alerts and run their tests, with promtool and amtool'
+	@echo 'make fuzz              what must hold for any input, with 100,000 of them, into tests/FUZZ.md; fuzz-ci: with few'
 	@echo 'make faults            make every cause happen, write tests/faults/MATRIX.md, ask the dashboards; faults-ci: some'
 	@echo 'make bench             measure what it costs beside what it replaces, write tests/bench/RESULTS.md; 20 minutes'
 	@echo 'make compose-test      run docker-compose.yml on a Docker Engine of its own, to a notification; as root, 13 minutes'
@@ -25,7 +26,7 @@ help:
 
 # One after the other, so that the first failure is the last thing on the screen.
 test:
-	@for step in lint types unit contract lint-pack integration bench-ci; do $(MAKE) --silent $$step || exit 1; done
+	@for step in lint types unit contract fuzz-ci lint-pack integration bench-ci; do $(MAKE) --silent $$step || exit 1; done
 
 lint: .venv/.done
 	@$(BIN)/ruff check --quiet .
@@ -51,6 +52,13 @@ integration: tools
 
 demo: tools
 	@exec $(BIN)/python -m tests.lab $(MINUTES) $(if $(FAULT),--fault '$(FAULT)')
+
+# Few cases, and always the same ones: a check of a commit is not red by chance.
+fuzz-ci: .venv/.done .tools/debian.done
+	@$(BIN)/pytest -q -n 3 --maxschedchunk 1 tests/fuzz
+
+fuzz: .venv/.done .tools/debian.done
+	@FUZZ=full $(BIN)/pytest -q -n 4 --maxschedchunk 1 tests/fuzz
 
 # What the dashboards show of each fault is asked of the series that were kept of it.
 faults: tools
@@ -143,5 +151,5 @@ tools: .venv/.done
 clean:
 	@rm -rf .venv .venv-oldest .venv-audit .venv-mlflow .tools .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 
-.PHONY: help test lint types unit contract lint-pack integration demo faults faults-ci bench bench-ci compose-test soak oldest audit \
+.PHONY: help test lint types unit contract lint-pack integration demo fuzz fuzz-ci faults faults-ci bench bench-ci compose-test soak oldest audit \
   release-check venv tools clean

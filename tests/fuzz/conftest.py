@@ -37,13 +37,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     rows = {}
     for one in itertools.chain(*terminalreporter.stats.values()):
         counts = dict(getattr(one, "user_properties", ()))
-        if "cases" in counts:  # of the teardown
+        if counts.get("cases"):  # of the teardown
             rows[one.nodeid] = (counts["cases"], counts["mended"])
+    if not rows:
+        return
     for name, (tried, _) in sorted(rows.items()):
         result = "FAILED " if name in failed else ""
         terminalreporter.write_line(f"{tried:8,} {result}{name.partition('fuzz/')[2]}")
     terminalreporter.write_line(f"{sum(row[0] for row in rows.values()):8,} cases of {len(rows)} properties")
-    if cases.FULL and rows and not failed:
+    if cases.FULL and not failed:
         TABLE.write_text(table(rows), encoding="utf-8")
 
 
