@@ -132,7 +132,7 @@ class Meter:
         seconds = time.perf_counter() - started
         time.sleep(SETTLE_SECONDS)
         cpu = cpu_seconds(target.pid) - cpu
-        text = gzip.decompress(body) if coding == "gzip" else body
+        text = _plain(body, coding)
         return Scrape(
             seconds=seconds,
             cpu=cpu,
@@ -142,6 +142,11 @@ class Meter:
             gzipped=len(body),
             work=self.work(target).since(before),
         )
+
+    def value(self, target: Target, name: bytes) -> float:
+        """Scrape, and return the value of that series, which has no labels; 0 where there is none."""
+        found = re.search(rb"^%s (\S+)" % name, _plain(*self._get(target)), re.MULTILINE)
+        return float(found[1]) if found else 0.0
 
     def work(self, target: Target) -> Work:
         """Return what the target's role has cost its Postgres so far."""
@@ -162,6 +167,10 @@ class Meter:
         body = answer.read()
         assert answer.status == 200, f"{target.name}: {answer.status} {body[:200]!r}"
         return body, answer.headers.get("Content-Encoding", "")
+
+
+def _plain(body: bytes, coding: str) -> bytes:
+    return gzip.decompress(body) if coding == "gzip" else body
 
 
 @contextmanager

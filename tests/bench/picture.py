@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 
-from tests.bench.curves import COSTS, SLOW_START, Curve, Point
+from tests.bench.curves import COSTS, Curve, Point
+from tests.bench.far import SLOW_START
 
 COLOURS = {
     "us": "#0b62b8",

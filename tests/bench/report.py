@@ -11,7 +11,7 @@ from tests.bench.exporters import Target
 from tests.bench.meter import Measured, Scrape
 
 if TYPE_CHECKING:
-    from tests.bench.curves import Far
+    from tests.bench.far import Far
 
 Rows = Iterable[Sequence[str]]
 Text = Callable[[float], str]

@@ -13,8 +13,9 @@ from statistics import median
 import psutil
 
 from tests.bench import picture, report
-from tests.bench.curves import SLOW_START, Curve, Far
+from tests.bench.curves import Curve
 from tests.bench.exporters import BlackboxExporter, PostgresExporter, ProcessExporter, Target
+from tests.bench.far import SLOW_START, Far
 from tests.bench.meter import Measured
 from tests.bench.site import MAJOR, RATE
 from tests.bench.steady import Hours, hourly_table
@@ -43,6 +44,7 @@ class Results:
     waits: str = field(default_factory=pressure)
     text_bytes: int = 0
     evicted: int = 0
+    new_statements: int = 0
     scraped: Measured = field(default_factory=dict)
     proportional: dict[Target, int] = field(default_factory=dict)
     hours: dict[Target, Hours] = field(default_factory=dict)
@@ -71,7 +73,10 @@ class Results:
             yield report.side_by_side_table(self.scraped, self.proportional, self.far)
         if self.hours:
             yield "## All that it does"
-            yield "Probes, samplers and what is read every minute included; no waits but those for the next scrape."
+            yield (
+                "Probes, samplers and what is read every minute included. A search of an experiment that has grown is "
+                f"a new statement, with a text to be read: {self.new_statements:+} in this time."
+            )
             yield hourly_table(self.hours)
         if self.firsts:
             yield "A first scrape knows no statement and reads the texts of all:"

