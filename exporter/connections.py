@@ -76,7 +76,7 @@ class Server(TCPServer):
         self._free = threading.BoundedSemaphore(THREADS)
         self._visits: set[Visit] = set()
         self._lock = threading.Lock()
-        self._spare: int | None = None
+        self._spare: int | None = _spare()
         self._stopping = False
         super().__init__(address, BaseRequestHandler)  # which is not used: see _attend
         # All at the start, for 16 KiB each: where memory is short, to start one may fail, or never return.
@@ -127,7 +127,7 @@ class Server(TCPServer):
         """
         if self._spare is None:
             with contextlib.suppress(OSError):
-                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+                self._spare = _spare()
         oldest = time.monotonic() - CONNECTION_SECONDS
         with self._lock:
             late = [visit for visit in self._visits if visit.since < oldest]
@@ -212,6 +212,10 @@ class Server(TCPServer):
         with self._lock:
             self._visits.discard(visit)
         self._free.release()
+
+
+def _spare() -> int:
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _part(connection: socket.socket) -> None:

@@ -32,6 +32,7 @@ PROGRAMS = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "pgbouncer": "pgbouncer",
 }
+LIBRARIES = {"faketime/libfaketime.so.1": "libfaketime"}
 POSTGRES = {
     13: "13.23.0-beta.16",
     14: "14.23.0-beta.17",
@@ -81,9 +82,11 @@ def mlflow() -> None:
 
 
 def debian() -> None:
-    """Unpack Prometheus, Alertmanager and PgBouncer where this machine has none."""
+    """Unpack Prometheus, Alertmanager, PgBouncer and libfaketime where this machine has none."""
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
-    missing = sorted({package for name, package in PROGRAMS.items() if not shutil.which(name, path=path)})
+    lacking = {package for name, package in PROGRAMS.items() if not shutil.which(name, path=path)}
+    lacking |= {package for name, package in LIBRARIES.items() if not [*Path("/usr/lib").glob(f"*/{name}")]}
+    missing = sorted(lacking)
     if not missing:
         return
     unpack(missing, DEBIAN)

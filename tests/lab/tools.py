@@ -42,6 +42,14 @@ def library_path() -> str:
     return ":".join(str(folder) for folder in (TOOLS / "debian/usr/lib").glob("*-linux-gnu"))
 
 
+def faketime() -> Path | None:
+    """Return the library that shows a process another time of day, None where it is not installed."""
+    for root in (TOOLS / "debian", Path(os.environ.get("LAB_FAKETIME", "/")), Path("/")):
+        for found in root.glob("usr/lib/*/faketime/libfaketime.so.1"):
+            return found
+    return None
+
+
 def postgres_bin(major: int) -> Path:
     """Return the directory of that major's `postgres` and `initdb`; raises MissingToolError."""
     for folder in (TOOLS / f"postgres/{major}/bin", Path(f"/usr/lib/postgresql/{major}/bin")):
