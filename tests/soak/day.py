@@ -9,9 +9,11 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
+
+from psycopg.errors import LockNotAvailable
 
 from tests.lab.load import Load
 from tests.lab.process import wait_for
@@ -80,9 +82,13 @@ def kill_worker(site: Site) -> None:
 
 
 def lock(site: Site) -> None:
-    with closing(site.postgres.connect(dbname="mlflow")) as session, session.transaction():
-        session.execute("LOCK TABLE runs, metrics, experiments IN ACCESS EXCLUSIVE MODE")
-        time.sleep(SPELL)
+    """Lock tables, or wait for that as long: behind a waiting lock everybody waits, too."""
+    with closing(site.postgres.connect(dbname="mlflow")) as session:
+        # A worker may keep a transaction open while another of its requests waits for ours.
+        session.execute(f"SET lock_timeout = '{SPELL:g}s'".encode())
+        with suppress(LockNotAvailable), session.transaction():
+            session.execute("LOCK TABLE runs, metrics, experiments IN ACCESS EXCLUSIVE MODE")
+            time.sleep(SPELL)
 
 
 def grow(site: Site) -> None:
