@@ -102,7 +102,7 @@ def main() -> None:
     if unknown := parts - {*BESIDE, *GROWTH}:
         parser.error(f"no such part: {', '.join(unknown)}")
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    found = Results(options.scrapes)
+    found = Results()
     if parts & set(BESIDE):
         beside(found, parts, options.scrapes, options.seconds)
     growth(found, parts, max(3, options.scrapes // 5))

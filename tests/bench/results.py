@@ -39,7 +39,6 @@ def pressure() -> str:
 class Results:
     """The parts of a run; those that were not measured are empty and not written."""
 
-    scrapes: int
     begun: float = field(default_factory=time.time)
     waits: str = field(default_factory=pressure)
     text_bytes: int = 0
@@ -64,8 +63,9 @@ class Results:
             yield "## What had to be reached"
             yield report.table(["a scrape of ours", "at most", "found", ""], list(self._demands()))
             yield "## Side by side"
+            turns = len(next(iter(self.scraped.values())))
             yield (
-                f"Each was scraped {self.scrapes} times in turn over a kept connection, with gzip, as Prometheus does. "
+                f"Each was scraped {turns} times in turn over a kept connection, with gzip, as Prometheus does. "
                 f"Postgres tracked 5,000 statements with {self.text_bytes / 1e6:.1f} MB of texts and evicted some "
                 f"{self.evicted} times; MLflow's 4 workers had {RATE} calls a second. `peers together` is their sum in "
                 "each round."
