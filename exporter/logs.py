@@ -87,8 +87,9 @@ def set_up(level: str) -> None:
     handler.setFormatter(Formatter("%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"))
     logging.getLogger().handlers[:] = [handler]
     set_level(level)
-    # These log every request, with its URL, at debug: noise for us, and somebody's secrets for all we know.
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    # These log every request, with its URL, at debug, and malformed headers as a warning: noise for us, and somebody's
+    # secrets for all we know.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def set_level(level: str) -> None:

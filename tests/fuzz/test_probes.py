@@ -70,12 +70,18 @@ def sender() -> Iterator[Sender]:
 
 
 @holds(
-    was_wrong={"brackets nested too deep to be read": {"sent": ANSWERS[2], "api": True}},
+    was_wrong={
+        "brackets nested too deep to be read": {"sent": ANSWERS[2], "api": True},
+        "a malformed header was logged, with the URL": {
+            "sent": b"HTTP/1.1 200 OK\r\nLo\r\n\r\n",
+            "api": False,
+        },
+    },
     sent=st.one_of(mutated_bytes(ANSWERS), mutated_bytes(ANSWERS), st.binary(max_size=300)),
     api=st.booleans(),
 )
 def test_any_bytes_of_a_server_are_a_success_or_a_failure_with_a_reason(
-    sent: bytes, api: bool, sender: Sender
+    sent: bytes, api: bool, sender: Sender, caplog: pytest.LogCaptureFixture
 ) -> None:
     sender.sent = sent
     url = f"http://127.0.0.1:{sender.listener.getsockname()[1]}/x?token=QZ57QZ57"
@@ -92,6 +98,7 @@ def test_any_bytes_of_a_server_are_a_success_or_a_failure_with_a_reason(
     finally:
         attempt.close()
     assert sum(attempt.seconds().values()) >= 0
+    assert caplog.records == []
 
 
 LOCATIONS = st.one_of(
