@@ -136,8 +136,8 @@ class Memory:
             self._pace = min(2 * self._pace, 16 * self._every)
         pace = self._pace
         if outcome.reason is Reason.BUSY and outcome.seconds is not None:
-            # It gave way, to a lock or to recovery, which may be over soon: again, for at most a fiftieth of the time.
-            pace = min(pace, 50 * outcome.seconds)
+            # It gave way, to a lock or to recovery, which may be over soon: again, for at most a twentieth of the time.
+            pace = min(pace, 20 * outcome.seconds)
         elif outcome.reason is Reason.EXHAUSTED:
             pace = 0.0  # nobody was asked anything: again as soon as we can
         # Half a second early: a scrape every 60 s must not find a 60 s collector due in 10 ms.

@@ -147,6 +147,7 @@ class LoadSampler:
         self._ticket: Ticket | None = None
         self._pause = 0.0
         self._retry_at = 0.0
+        self._replaced_at = 0.0  # when a silent link was last to be replaced
         self._teller = Teller()
         self._ticking = threading.Lock()  # held through a tick, by whoever may touch the link
         self._closed = threading.Event()
@@ -206,9 +207,9 @@ class LoadSampler:
         if now < self._retry_at and self._last and self._last[1]:
             raise self._last[1]
         link = self._connected(now)
-        deadline = self._clock() + ANSWER_SECONDS
         if self._ticket is not None and not self._ticket.done:
-            self._drain(link, self._ticket, deadline)
+            link = self._drained(link, self._ticket)
+        deadline = self._clock() + ANSWER_SECONDS
         text = queries.sql("load", 0)
         assert text is not None
         self._ticket = link.submit(NAME, text, (), Limits(STATEMENT_SECONDS))
@@ -221,16 +222,24 @@ class LoadSampler:
             self._link = self._open_link(self.spec.target.conninfo(), now + CONNECT_SECONDS)
         return self._link
 
-    def _drain(self, link: Link, late: Ticket, deadline: float) -> None:
-        """Wait for the late answer to an earlier look, which nobody wants now; close a link that is long silent."""
+    def _drained(self, link: Link, late: Ticket) -> Link:
+        """Wait for the late answer to an earlier look, which nobody wants now; returns the link to look over.
+
+        That is another one where this one is long silent and another can be had.
+        """
         try:
-            link.wait(late, deadline)
+            link.wait(late, self._clock() + ANSWER_SECONDS)
         except SourceError:
+            now = self._clock()
             if late.done:
-                return  # that look has failed, which was counted; the link is fine
-            if link.open and self._clock() - link.heard > SILENCE_SECONDS:
-                link.close()
-            raise
+                return link  # that look has failed, which was counted; the link is fine
+            if not link.open or now - max(link.heard, late.sent, self._replaced_at) <= SILENCE_SECONDS:
+                raise
+            self._replaced_at = now
+            self._link = self._open_link(self.spec.target.conninfo(), now + CONNECT_SECONDS)
+            link.close()
+            return self._link
+        return link
 
     def _note(self, rows: Sequence[Row]) -> None:
         now = self._clock()

@@ -111,19 +111,19 @@ class Link:
         assert ticket.result is not None
         return _rows(ticket.result)
 
-    def settle(self, silence: float) -> None:
-        """Read the answers still under way; close only when the socket has been silent for `silence` seconds.
+    def settle(self, silence: float) -> bool:
+        """Read the answers still under way; False where none has come for `silence` seconds and some are due.
 
-        A connection given up is a connection that a full server would not give back.
+        It stays open then: a connection given up is a connection that a full server would not give back.
         """
         while self._under_way:
             try:
                 # Heard of last may be long ago: the scrape before.
                 if not self._pump(max(self.heard, self._under_way[0].sent) + silence):
-                    self.close()
-                    return
+                    return False
             except SourceError:
-                return
+                break
+        return True
 
     def close(self) -> None:
         self.pgconn.finish()

@@ -16,8 +16,9 @@ log = logging.getLogger(__name__)
 
 # A connect gets half of what is left, and no more than this, so that the scrape is not all waiting.
 CONNECT_SECONDS = 5.0
-# A server that answers nothing for so long is gone, or its answer is of no use any more.
-SILENCE_SECONDS = 30.0
+# Longer than any statement of ours may run. A link that is silent for so long may be one that a firewall has forgotten,
+# which would go unnoticed for half a minute. It is given up as soon as another one can be had, and only then.
+SILENCE_SECONDS = 8.0
 FOLLOW_UPS = 2
 FACTS = Query("facts")
 
@@ -135,7 +136,7 @@ class PostgresSource:
         self._said = set(facts.remarks())
 
     def settle(self) -> None:
-        """Read what is still under way after the answers were given; may take long, closes a silent socket."""
+        """Read what is still under way after the answers were given; may take long, not on a silent link."""
         if self._link is not None:
             self._link.settle(SILENCE_SECONDS)
 
@@ -144,15 +145,19 @@ class PostgresSource:
             self._link.close()
 
     def _connected(self, deadline: float) -> Link:
-        if self._link is None or not self._link.open:
-            self._facts = None
-            conninfo = self.target.conninfo()  # first, as a password command may take its time
-            now = time.monotonic()
-            budget = min(CONNECT_SECONDS, max(0.0, deadline - now) / 2)
-            try:
-                self._link = connect(conninfo, now + budget)
-            except SourceError as error:
-                raise self.target.exact(error) from None
+        kept = self._link if self._link is not None and self._link.open else None
+        if kept is not None and kept.settle(0.0) and kept.open:
+            return kept
+        self._facts = None
+        conninfo = self.target.conninfo()  # first, as a password command may take its time
+        now = time.monotonic()
+        budget = min(CONNECT_SECONDS, max(0.0, deadline - now) / 2)
+        try:
+            self._link = connect(conninfo, now + budget)
+        except SourceError as error:
+            raise self.target.exact(error) from None
+        if kept is not None:
+            kept.close()
         return self._link
 
     def _ask(self, link: Link, query: Query, deadline: float) -> Ticket:

@@ -22,18 +22,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import psutil
 import requests
 
 from exporter import collectors
-from tests.integration.survival_rows import PAGE, Row, keep, kept, page
+from tests.integration.survival_rows import MEMORY_NOISE, PAGE, Row, keep, kept, page
 from tests.integration.survival_seen import Scrape, Seen
 from tests.lab.process import wait_for
 from tests.lab.servers import Exporter, Postgres
 
-# Allocators keep what a burst needed once, and the first failure imports what says it.
-MEMORY_NOISE = 6 * 2**20
 # A sampler has its own clock, and tries a database that was gone for long not more often than each 15 s.
 FOLLOWS_WITHIN = 20.0
 SELDOM = {name for name, collector in collectors.BY_NAME.items() if collector.every}
@@ -90,7 +89,7 @@ class Trial:
             if (held := len(taken) >= scrapes and until(seen)) or time.monotonic() > deadline:
                 break
             time.sleep(every)
-        self.row.tell(seen.down, len(seen.failing), len(self.before.working), seen.reasons)
+        self.row.tell(*seen.worst, len(self.before.working), seen.reasons)
         assert held, f"not seen: {self.row}"
         return seen
 
@@ -180,6 +179,29 @@ def watching(dsn: str, *args: str, **env: str) -> Exporter:
     """Return an exporter of that database alone, with a probe of it each second."""
     probes = ("--probes.interval", "1", "--probes.timeout", "1")
     return Exporter(("--server.port", "1", *probes, *args), {"MLFLOW_EXPORTER_DATABASE_DSN": dsn, **env})
+
+
+@contextmanager
+def reloadable(server: Postgres, dbname: str, folder: Path) -> Iterator[Exporter]:
+    """Give an exporter with a settings file, for `read_all_anew`."""
+    file = folder / "exporter.yml"
+    file.write_text("statements: {slowest: 10}\n")
+    with watching(server.dsn("exporter", dbname), "--config", str(file)) as exporter:
+        yield exporter
+
+
+def read_all_anew(exporter: Exporter, folder: Path) -> None:
+    """Change the plan, so that what is read once in some minutes is due at the next scrape."""
+    (folder / "exporter.yml").write_text("statements: {slowest: 9}\n")
+    exporter.reload()
+    wait_for(lambda: "settings reloaded" in exporter.log(), "the new settings")
+
+
+def disconnect(server: Postgres) -> None:
+    """End the exporter's sessions, as an administrator would."""
+    server.execute(
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'mlflow-exporter'"
+    )
 
 
 if __name__ == "__main__":

@@ -101,6 +101,12 @@ class Seen:
         return self.before.working - self.last.working
 
     @property
+    def worst(self) -> tuple[set[str], int]:
+        """What was down in any of the scrapes, and how much did not work in the worst of them."""
+        down = set().union(*(self.before.up - one.up for one in self.scrapes))
+        return down, max(len(self.before.working - one.working) for one in self.scrapes)
+
+    @property
     def reasons(self) -> dict[str, set[str]]:
         """The reasons of each collector and probe that failed since the fault began."""
         found: dict[str, set[str]] = {}

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 
-from tests.integration.survival import Survives, Trial, watching
-from tests.integration.survival_seen import Scrape
-from tests.lab import tools
-from tests.lab.catalogue import MIGRATIONS, OLDEST
-from tests.lab.postgres import GRANTS, PASSWORDS, Postgres
+from tests.integration.survival import Survives, Trial, disconnect, read_all_anew, reloadable, watching
+from tests.lab.postgres import PASSWORDS, Postgres
 from tests.lab.process import wait_for
-from tests.lab.servers import Exporter
 
 pytestmark = pytest.mark.integration
 
@@ -49,13 +43,6 @@ def reload(server: Postgres) -> None:
     before = server.execute("select pg_conf_load_time()")
     server.execute("select pg_reload_conf()")
     wait_for(lambda: server.execute("select pg_conf_load_time()") != before, "the new configuration")
-
-
-def disconnect(server: Postgres) -> None:
-    """End the exporter's sessions, as an administrator would."""
-    server.execute(
-        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'mlflow-exporter'"
-    )
 
 
 def refused(trial: Trial, server: Postgres, probe: str, *words: str) -> None:
@@ -152,22 +139,6 @@ def test_a_certificate_that_cannot_be_trusted_is_refused_until_it_is_replaced(
         trial.recovered()
 
 
-@contextmanager
-def reloadable(server: Postgres, dbname: str, folder: Path) -> Iterator[Exporter]:
-    """Give an exporter with a settings file, for `read_all_anew`."""
-    file = folder / "exporter.yml"
-    file.write_text("statements: {slowest: 10}\n")
-    with watching(server.dsn("exporter", dbname), "--config", str(file)) as exporter:
-        yield exporter
-
-
-def read_all_anew(exporter: Exporter, folder: Path) -> None:
-    """Change the plan, so that what is read once in some minutes is due at the next scrape."""
-    (folder / "exporter.yml").write_text("statements: {slowest: 9}\n")
-    exporter.reload()
-    wait_for(lambda: "settings reloaded" in exporter.log(), "the new settings")
-
-
 @pytest.mark.survives("Postgres", "MLflow's tables locked (ACCESS EXCLUSIVE)")
 def test_locked_tables_cost_only_what_reads_them(
     survives: Survives, server: Postgres, tmp_path: Path
@@ -209,60 +180,3 @@ def test_a_reset_of_the_statements_lets_no_counter_fall(survives: Survives, serv
         now = trial.during().last.by(calls, "operation", "table")
         assert {key for key, value in counted.items() if now[key] < value} == set()
         trial.recovered()
-
-
-@contextmanager
-def of_an_old_release(server: Postgres, dbname: str) -> Iterator[Callable[[], bool]]:
-    """Make a database of MLflow 2.10; what is given begins to migrate it to the newest and then says whether it has."""
-    uri = server.create_database(dbname).replace("postgresql:", "postgresql+psycopg2:")
-    python = tools.mlflow().parent / "python"
-    try:
-        with subprocess.Popen(
-            [python, "-W", "ignore", "-c", MIGRATIONS, uri],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as migrations:
-            assert migrations.stdin and migrations.stdout
-            print(OLDEST, file=migrations.stdin, flush=True)
-            assert OLDEST in migrations.stdout.readline()
-            assert migrations.stdout.readline() == "done\n"
-            server.execute("CREATE EXTENSION pg_stat_statements", dbname=dbname)
-            for grant in GRANTS:
-                server.execute(grant, dbname=dbname)
-
-            def migrated() -> bool:
-                assert migrations.stdin
-                if not migrations.stdin.closed:
-                    print("heads", file=migrations.stdin)
-                    migrations.stdin.close()
-                return migrations.poll() == 0
-
-            yield migrated
-    finally:
-        server.drop(dbname)
-
-
-@pytest.mark.survives("Postgres", "schema migrated from MLflow 2.10's to the newest")
-def test_a_migration_under_us_is_read_past_and_its_end_is_seen(
-    survives: Survives, server: Postgres, tmp_path: Path
-) -> None:
-    def revision(scrape: Scrape) -> set[tuple[str, ...]]:
-        return set(scrape.by("mlflow_store_schema_info", "revision"))
-
-    with (
-        of_an_old_release(server, "migrated") as migrated,
-        reloadable(server, "migrated", tmp_path) as exporter,
-        survives(exporter, [server]) as trial,
-    ):
-        assert revision(trial.before) == {(OLDEST,)}
-        migrated()
-        read_all_anew(exporter, tmp_path)
-        seen = trial.during(until=lambda _: migrated(), every=0.05, within=60)
-        assert seen.down == set()
-        assert {why for name in seen.reasons for why in seen.of(name)} <= {"busy"}
-        trial.recovered()
-        (tmp_path / "exporter.yml").write_text("statements: {slowest: 8}\n")
-        exporter.reload()
-        wait_for(lambda: revision(trial.scrape()) != revision(trial.before), "the new revision")

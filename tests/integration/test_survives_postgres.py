@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.integration.survival import Survives, watching
-from tests.lab.postgres import Postgres
+from tests.lab.postgres import PASSWORDS, Postgres
 from tests.lab.process import wait_for
 from tests.lab.replica import Standby
 
@@ -19,12 +19,20 @@ pytestmark = pytest.mark.integration
 DOWN = {"mlflow_db_up", "mlflow_exporter_source_up postgres"}
 
 
-@pytest.fixture
-def own(request: pytest.FixtureRequest) -> Iterator[Postgres]:
-    """Return a Postgres that the test may break, with database `mlflow`."""
-    with Postgres(17, getattr(request, "param", {})) as server:
+@pytest.fixture(scope="module")
+def own() -> Iterator[Postgres]:
+    """Return a small Postgres with database `mlflow`; each test that breaks it leaves it running."""
+    with Postgres(17, {"max_connections": "12", "superuser_reserved_connections": "3"}) as server:
         server.create_mlflow()
         yield server
+
+
+@pytest.fixture(scope="module")
+def replica(own: Postgres) -> Iterator[Standby]:
+    """Return its replica, for the last tests: one promotes it."""
+    with Standby(own) as replica:
+        yield replica
+        replica.kill()  # nobody needs its last checkpoint
 
 
 @pytest.mark.survives("Postgres", "killed (SIGKILL)")
@@ -86,30 +94,14 @@ def test_a_server_that_is_starting_up_is_unreachable_in_its_own_words(
         finally:
             held.unlink()
             starting.join()
+            own.configure({"restore_command": ""})
         assert seen.down == DOWN
         assert seen.of("connections") == {"unreachable"}
         assert "the database system is starting up" in exporter.log()
         trial.recovered()
 
 
-@pytest.mark.survives("Postgres", "failed over to the second host of the DSN")
-def test_the_second_host_is_read_once_it_is_promoted(survives: Survives, own: Postgres) -> None:
-    with Standby(own) as replica:
-        both = f"host=127.0.0.1,127.0.0.1 port={own.port},{replica.port} target_session_attrs=read-write"
-        dsn = f"{both} user=exporter dbname=mlflow password={own.dsn('exporter').split(':')[2].split('@')[0]}"
-        with watching(dsn) as exporter, survives(exporter, [own, replica]) as trial:
-            own.kill()
-            seen = trial.during(until=lambda seen: bool(seen.of("probe database")))
-            assert seen.down == DOWN
-            assert seen.of("connections") == {"unreachable"}
-            replica.execute("select pg_promote()")
-            trial.recovered()
-
-
 @pytest.mark.survives("Postgres", "out of slots, our sessions lost")
-@pytest.mark.parametrize(
-    "own", [{"max_connections": "12", "superuser_reserved_connections": "3"}], indirect=True
-)
 def test_a_full_server_is_named_and_read_as_soon_as_a_slot_is_free(survives: Survives, own: Postgres) -> None:
     with watching(own.dsn("exporter", "mlflow")) as exporter, survives(exporter, [own]) as trial:
         with ExitStack() as taken, own.connect() as admin:
@@ -134,3 +126,53 @@ def test_a_full_server_is_named_and_read_as_soon_as_a_slot_is_free(survives: Sur
             assert seen.of("connections") == {"unreachable"}
             assert "raise max_connections" in exporter.log()
         trial.recovered()
+
+
+@pytest.mark.survives("Postgres", "queries cancelled on a standby for recovery")
+def test_what_recovery_cancels_is_busy_and_the_rest_is_read(
+    survives: Survives, own: Postgres, replica: Standby
+) -> None:
+    ended = threading.Event()
+
+    def lock_catalog() -> None:
+        with own.connect("postgres", "mlflow") as session:
+            while not ended.wait(0.005):
+                with session.transaction():
+                    session.execute("LOCK TABLE pg_class IN ACCESS EXCLUSIVE MODE")
+
+    with (
+        watching(replica.dsn("exporter", "mlflow")) as exporter,
+        survives(exporter, [own, replica]) as trial,
+    ):
+        locking = threading.Thread(target=lock_catalog)
+        locking.start()
+        try:
+            seen = trial.during(until=lambda _: "due to conflict with recovery" in exporter.log(), every=0.0)
+            assert {why for whys in seen.reasons.values() for why in whys} == {"busy"}
+        finally:
+            ended.set()
+            locking.join()
+        trial.recovered()
+
+
+@pytest.mark.survives("Postgres", "failed over to the second host of the DSN")
+def test_the_second_host_is_read_once_it_is_promoted(
+    survives: Survives, own: Postgres, replica: Standby
+) -> None:
+    hosts = f"host=127.0.0.1,127.0.0.1 port={own.port},{replica.port} target_session_attrs=read-write"
+    dsn = f"{hosts} user=exporter dbname=mlflow password={PASSWORDS['exporter']}"
+    with replica.connect("mlflow", "mlflow") as session:
+        for _ in range(100):
+            session.execute("select count(*) from runs")
+    with watching(dsn) as exporter, survives(exporter, [own, replica]) as trial:
+        own.kill()
+        seen = trial.during(until=lambda seen: bool(seen.of("probe database")))
+        assert seen.down == DOWN
+        assert seen.of("connections") == {"unreachable"}
+        replica.execute("select pg_promote()")
+        now = trial.recovered()
+        before, after = (
+            sum(one.by("mlflow_db_statement_read_calls_total", "operation", "table").values())
+            for one in (trial.before, now)
+        )
+        assert before <= after < before + 100  # what the replica had counted before is no news

@@ -274,13 +274,16 @@ def test_a_look_that_fails_late_is_not_counted_twice() -> None:
     assert bench.values()["mlflow_exporter_collector_success", "load"] == 1.0
 
 
-def test_a_connection_that_is_silent_for_half_a_minute_is_given_up() -> None:
+def test_a_connection_that_is_long_silent_is_given_up_as_soon_as_another_can_be_had() -> None:
     link = Fake([NOBODY], *[None] * 60)
-    bench = Bench(link)
-    for _ in range(33):
+    bench = Bench(link, None, Fake())
+    for _ in range(17):
         bench.tick()
+    assert link.is_open
+    bench.tick()
     assert not link.is_open
-    assert bench.tries == [1, 32]
+    assert bench.tries == [1, 9, 18]
+    assert bench.values()["mlflow_exporter_collector_success", "load"] == 1.0
 
 
 def test_whether_it_works_is_not_said_when_no_tick_has_ended_for_three_intervals() -> None:
