@@ -28,7 +28,7 @@ THREADS = 64
 # How long a client may keep us waiting while another one wants its place, and how long that one waits for a place.
 PATIENCE_SECONDS = 0.25
 POLL_SECONDS = 0.2
-ROOM_SECONDS, TURN_SECONDS = 1.0, 0.02
+ROOM_SECONDS, TURN_SECONDS = 0.5, 0.02
 # What is read of a client that has its answer, so that it gets it.
 LINGER_SECONDS = 0.5
 LINGER_CHUNKS, CHUNK = 16, 65536
@@ -62,8 +62,8 @@ class Visit:
 class Server(TCPServer):
     """Serve at most THREADS connections at once.
 
-    One more takes the place of the one that has kept us waiting longest; where we are at work for all of them, it is
-    refused with 503 rather than queued unseen.
+    One more takes the place of the one that has kept us waiting longest. Where we are at work for all of them, and are
+    still half a second later, it is refused with 503 rather than queued unseen.
     """
 
     allow_reuse_address = True
@@ -193,10 +193,10 @@ class Server(TCPServer):
             with self._lock:
                 waiting = [(since, visit) for visit in self._visits if (since := visit.waiting) is not None]
             now = time.monotonic()
-            if not waiting or now > deadline:
+            if now > deadline:
                 return False
-            since, visit = min(waiting, key=lambda one: one[0])
-            if now - since > PATIENCE_SECONDS:
+            since, visit = min(waiting, key=lambda one: one[0], default=(now, None))
+            if visit and now - since > PATIENCE_SECONDS:
                 visit.end()
             free = self._free.acquire(timeout=TURN_SECONDS)
         return True

@@ -48,6 +48,9 @@ class Head:
 class Handler(BaseHTTPRequestHandler):
     """Answer one request; HTTP/1.0, so that clients neither keep the connection nor send a second request."""
 
+    # The answer goes out in one piece, and its end does not wait for the client to acknowledge the beginning.
+    wbufsize = -1
+    disable_nagle_algorithm = True
     default_request_version = "HTTP/1.0"
     server_version = "mlflow-exporter"
     sys_version = ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from exporter.access.bucket import Bucket
 from exporter.access.gate import Gate
 from exporter.access.keys import HEADER, WebConfig, leaves
-from exporter.access.tls import TlsError, tls
+from exporter.access.tls import Tls, TlsError
 from exporter.settings import SettingsError
 from exporter.settings.derive import build
 from exporter.settings.file import read
@@ -39,7 +39,7 @@ def load(path: Path) -> Gate:
     config = build(WebConfig, {name: one.value for name, one in given.items() if not name.startswith(HEADER)})
     try:
         return Gate(
-            tls=tls(config.tls_server_config) if _of_tls(given) else None,
+            tls=Tls(config.tls_server_config) if _of_tls(given) else None,
             users={name.encode(): hashed.encode() for name, hashed in config.basic_auth_users.items()},
             headers={
                 name.removeprefix(HEADER): str(one.value)

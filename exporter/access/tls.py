@@ -7,8 +7,9 @@ import ipaddress
 import os
 import socket
 import ssl
+import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from pathlib import Path
 
 from exporter.access.ciphers import CIPHERS, CURVES
 from exporter.access.keys import TlsServer
@@ -19,6 +20,11 @@ CLIENTS = {
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
+# A certificate has 2 kB, all that a system trusts 200.
+MOST_BYTES = 1 << 20
+# A context keeps the sessions of TLS 1.2, 12 kB each with a client's certificate and up to 20,480 of them, and nothing
+# in Python turns that off: so it is replaced by a new one, which takes a millisecond.
+HANDSHAKES = 100
 HANDSHAKE = b"\x16"  # what a TLS client's first byte is
 PLAIN = (
     b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
@@ -38,22 +44,52 @@ class RefusedClientError(OSError):
     """A client that may not come in; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
 class Tls:
-    """A context for the handshakes, and the names of which a client's certificate must have one."""
+    """What handshakes need: certificate, key and the clients' authorities in PEM, as they were when read."""
 
-    context: ssl.SSLContext
-    names: frozenset[str]
+    def __init__(self, config: TlsServer) -> None:
+        """Read the files; raises TlsError."""
+        self._config = config
+        self._certificate = _text("cert_file", config.cert_file) or config.cert.encode()
+        self._key = _text("key_file", config.key_file) or (config.key.reveal() if config.key else "").encode()
+        self._authorities = _text("client_ca_file", config.client_ca_file) or config.client_ca.encode()
+        self._names = frozenset(map(_name, config.client_allowed_sans))
+        self._context, self._left = self.context(), HANDSHAKES
+        self._lock = threading.Lock()
 
     def wrap(self, connection: socket.socket) -> ssl.SSLSocket:
         """Return the socket that will speak TLS; nothing is read or sent yet."""
-        return self.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        with self._lock:
+            if not self._left:
+                self._context, self._left = self.context(), HANDSHAKES
+            self._left -= 1
+            context = self._context
+        return context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
 
     def shake_hands(self, connection: ssl.SSLSocket) -> None:
         """Raise OSError where the client does not speak TLS, or is not let in."""
         connection.do_handshake()
-        if self.names and not self.names & set(_names(connection.getpeercert() or {})):
+        if self._names and not self._names & set(_names(connection.getpeercert() or {})):
             raise RefusedClientError("the client's certificate has none of client_allowed_sans")
+
+    def context(self) -> ssl.SSLContext:
+        """Return a new context; raises TlsError."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = VERSIONS[self._config.min_version]
+        context.maximum_version = VERSIONS[self._config.max_version]
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        context.num_tickets = 0  # no session outlives its connection
+        context.set_alpn_protocols(["http/1.1"])
+        if not self._config.prefer_server_cipher_suites:
+            context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+        _choose(context, self._config)
+        with _in_memory(self._certificate) as certificate, _in_memory(self._key) as key:
+            _identify(context, self._config, certificate, key)
+        context.verify_mode = CLIENTS[self._config.client_auth_type]
+        if self._authorities:
+            with _in_memory(self._authorities) as path:
+                _trust(context, self._config, path)
+        return context
 
 
 def speaks_tls(connection: socket.socket) -> bool:
@@ -64,21 +100,14 @@ def speaks_tls(connection: socket.socket) -> bool:
     return first == HANDSHAKE
 
 
-def tls(config: TlsServer) -> Tls:
-    """Return what the handshakes need; raises TlsError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = VERSIONS[config.min_version]
-    context.maximum_version = VERSIONS[config.max_version]
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    # Each scrape is a connection of its own with a full handshake: no session outlives the certificates.
-    context.num_tickets = 0
-    context.set_alpn_protocols(["http/1.1"])
-    if not config.prefer_server_cipher_suites:
-        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    _choose(context, config)
-    _identify(context, config)
-    _trust(context, config)
-    return Tls(context, frozenset(map(_name, config.client_allowed_sans)))
+def _text(key: str, file: str) -> bytes:
+    if not file:
+        return b""
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(MOST_BYTES) or b"\n"
+    except OSError as error:  # gone since it was looked for
+        raise TlsError(key, f"what cannot be read ({error.strerror})", "a file") from None
 
 
 def _choose(context: ssl.SSLContext, config: TlsServer) -> None:
@@ -94,41 +123,32 @@ def _choose(context: ssl.SSLContext, config: TlsServer) -> None:
             raise TlsError("curve_preferences", "one that this OpenSSL lacks", "another") from None
 
 
-def _identify(context: ssl.SSLContext, config: TlsServer) -> None:
-    certificate = "cert_file" if config.cert_file else "cert"
-    key = "key_file" if config.key_file else "key"
-    with contextlib.ExitStack() as stack:
-        certificate_path, key_path = (
-            config.cert_file or stack.enter_context(_in_memory(config.cert)),
-            config.key_file or stack.enter_context(_in_memory(config.key.reveal() if config.key else "")),
-        )
-        try:
-            context.load_cert_chain(certificate_path, key_path, _no_password)
-        except _EncryptedError:
-            raise TlsError(key, "a key with a passphrase", "one without, which only we can read") from None
-        except ssl.SSLError as error:
-            if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
-                raise TlsError(key, "the key of another certificate", f"that of {certificate}") from None
-            if not _is_certificate(certificate_path):
-                raise TlsError(
-                    certificate, "what is no certificate in PEM", "one, the intermediate ones after it"
-                ) from None
-            if error.reason and error.reason.endswith(("_TOO_SMALL", "_TOO_WEAK")):
-                raise TlsError(
-                    certificate, "what this OpenSSL holds too weak", "a longer key, a newer hash"
-                ) from None
-            raise TlsError(key, "what is no private key in PEM", "the certificate's") from None
-        except OSError as error:  # gone since the file was looked for
-            raise TlsError(certificate, f"what cannot be read ({error.strerror})", "a file") from None
-
-
-def _trust(context: ssl.SSLContext, config: TlsServer) -> None:
-    context.verify_mode = CLIENTS[config.client_auth_type]
-    if context.verify_mode is ssl.CERT_NONE:
-        return
+def _identify(context: ssl.SSLContext, config: TlsServer, certificate: str, key: str) -> None:
+    of_certificate = "cert_file" if config.cert_file else "cert"
+    of_key = "key_file" if config.key_file else "key"
     try:
-        context.load_verify_locations(config.client_ca_file or None, cadata=config.client_ca or None)
-    except OSError:  # ssl's errors among them
+        context.load_cert_chain(certificate, key, _no_password)
+    except _EncryptedError:
+        raise TlsError(of_key, "a key with a passphrase", "one without, which only we can read") from None
+    except ssl.SSLError as error:
+        reason = error.reason or ""
+        if reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+            raise TlsError(of_key, "the key of another certificate", f"that of {of_certificate}") from None
+        if reason.endswith(("_TOO_SMALL", "_TOO_WEAK")):
+            raise TlsError(
+                of_certificate, "what this OpenSSL holds too weak", "a longer key, a newer hash"
+            ) from None
+        if not _is_certificate(certificate):
+            raise TlsError(
+                of_certificate, "what is no certificate in PEM", "one, the intermediate ones after it"
+            ) from None
+        raise TlsError(of_key, "what is no private key in PEM", "the certificate's") from None
+
+
+def _trust(context: ssl.SSLContext, config: TlsServer, path: str) -> None:
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError:
         key = "client_ca_file" if config.client_ca_file else "client_ca"
         raise TlsError(key, "what is no certificate in PEM", "those of the clients' authorities") from None
 
@@ -142,10 +162,10 @@ def _no_password() -> str:
 
 
 @contextlib.contextmanager
-def _in_memory(text: str) -> Iterator[str]:
+def _in_memory(text: bytes) -> Iterator[str]:
     """Give the text a path, which is all that ssl takes; it is on no disk."""
     number = os.memfd_create("pem")
-    with os.fdopen(number, "w") as file:
+    with os.fdopen(number, "wb") as file:
         file.write(text)
         file.flush()
         yield f"/proc/self/fd/{number}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import trustme
 
 from exporter.access import Access, gate_of
+from exporter.access.keys import TlsServer
+from exporter.access.tls import Tls
 from exporter.settings import SettingsError
 
 pytestmark = pytest.mark.unit
@@ -250,17 +253,32 @@ def test_a_file_of_everything_is_taken(certificates: Path) -> None:
     )
     gate = gate_of(str(file))
     assert gate.tls is not None
-    assert gate.tls.context.verify_mode is ssl.CERT_REQUIRED
-    assert gate.tls.context.maximum_version is ssl.TLSVersion.TLSv1_2
-    assert [one["name"] for one in gate.tls.context.get_ciphers() if one["protocol"] == "TLSv1.2"] == [
+    context = gate.tls.context()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.maximum_version is ssl.TLSVersion.TLSv1_2
+    assert [one["name"] for one in context.get_ciphers() if one["protocol"] == "TLSv1.2"] == [
         "ECDHE-ECDSA-AES256-GCM-SHA384"
     ]
-    assert gate.tls.names == {"prometheus", "10.0.0.1", "fd00::1"}
+    assert gate.tls._names == {"prometheus", "10.0.0.1", "fd00::1"}
     assert set(gate.users) == {b"alice", "Ä".encode()}
     assert gate.headers == {"X-Frame-Options": "sameorigin"}
     assert gate.limit is not None
     assert str(gate) == "TLS, RequireAndVerifyClientCert, passwords of 2 users"
     assert HASH not in repr(gate)
+    assert key.split("\n")[1] not in repr(gate)
+
+
+def test_no_context_keeps_the_sessions_of_more_than_some_handshakes(
+    certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.access.tls.HANDSHAKES", 2)
+    made = Tls(TlsServer(cert_file=str(certificates / "a.pem"), key_file=str(certificates / "a.key")))
+    contexts = []
+    for _ in range(5):
+        ours, theirs = socket.socketpair()
+        with theirs, made.wrap(ours) as wrapped:
+            contexts.append(wrapped.context)
+    assert [contexts.index(one) for one in contexts] == [0, 0, 2, 2, 4]
 
 
 def test_the_toolkit_s_own_example_is_taken(certificates: Path) -> None:
