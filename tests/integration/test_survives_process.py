@@ -25,6 +25,7 @@ pytestmark = pytest.mark.integration
 DOWN = {"mlflow_db_up", "mlflow_exporter_source_up postgres"}
 HOST = {"mlflow_exporter_source_up host"}
 NOBODY = 65534
+SECONDS = 3.0  # the scrapes' timeout; the machine that runs the tests has other things to do
 END_SESSIONS = (
     "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'mlflow-exporter'"
 )
@@ -63,7 +64,7 @@ def lines(exporter: Exporter) -> int:
 def test_without_a_descriptor_it_says_so_and_nobody_else_is_blamed(
     survives: Survives, dsn: str, database: Postgres
 ) -> None:
-    with watching(dsn) as exporter, survives(exporter, [database]) as trial:
+    with watching(dsn) as exporter, survives(exporter, [database], SECONDS) as trial:
         process = psutil.Process(exporter.pid)
         allowed = process.rlimit(resource.RLIMIT_NOFILE)
         process.rlimit(resource.RLIMIT_NOFILE, (used_up(process), allowed[1]))
@@ -83,7 +84,7 @@ def test_without_a_descriptor_it_says_so_and_nobody_else_is_blamed(
 def test_without_memory_it_answers_with_what_it_can_or_refuses(
     survives: Survives, dsn: str, database: Postgres
 ) -> None:
-    with watching(dsn) as exporter, survives(exporter, [database]) as trial:
+    with watching(dsn) as exporter, survives(exporter, [database], SECONDS) as trial:
         process = psutil.Process(exporter.pid)
         process.rlimit(resource.RLIMIT_AS, (process.memory_info().vms, resource.RLIM_INFINITY))
         answers = []
@@ -115,7 +116,7 @@ def test_without_a_new_thread_it_goes_on_with_those_that_it_has(
         )
         subprocess.run([*ours, "prlimit", "--pid", str(exporter.pid), f"--nproc={tasks}"], check=True)
 
-    with exporter, survives(exporter, [database]) as trial:
+    with exporter, survives(exporter, [database], SECONDS) as trial:
         limit("1:")
         seen = trial.during(10)
         assert seen.down == set() and not seen.failing
@@ -127,7 +128,7 @@ def test_without_a_new_thread_it_goes_on_with_those_that_it_has(
 @pytest.mark.survives("Host and process", "stopped for 5 s (SIGSTOP)")
 def test_after_a_stop_it_catches_up_without_a_jump(survives: Survives, dsn: str, database: Postgres) -> None:
     sampled = "mlflow_db_load_sampled_seconds_total"
-    with watching(dsn) as exporter, survives(exporter, [database]) as trial:
+    with watching(dsn) as exporter, survives(exporter, [database], SECONDS) as trial:
         process = psutil.Process(exporter.pid)
         before = trial.scrape()
         process.suspend()
@@ -152,7 +153,7 @@ def test_a_clock_that_is_set_changes_no_answer(
     fake = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(now), "FAKETIME_NO_CACHE": "1"}
     fake |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
     when = "mlflow_exporter_collector_last_success_timestamp_seconds"
-    with watching(dsn, **fake) as exporter, survives(exporter, [database]) as trial:
+    with watching(dsn, **fake) as exporter, survives(exporter, [database], SECONDS) as trial:
         for days in (1, -2):
             now.write_text(f"{days * 86400:+d}")
             seen = trial.during(5)
@@ -169,7 +170,7 @@ def test_a_storm_of_reloads_delays_no_scrape(
 ) -> None:
     config = tmp_path / "exporter.yml"
     config.write_text("log: {level: info}\n")
-    with watching(dsn, "--config", str(config)) as exporter, survives(exporter, [database]) as trial:
+    with watching(dsn, "--config", str(config)) as exporter, survives(exporter, [database], SECONDS) as trial:
         over, sent = threading.Event(), [0]
 
         def storm() -> None:
@@ -196,7 +197,7 @@ def test_settings_that_cannot_be_read_change_nothing(
 ) -> None:
     config, whole = tmp_path / "exporter.yml", "collectors: [connections, 'database', server]\n"
     config.write_text(whole)
-    with watching(dsn, "--config", str(config)) as exporter, survives(exporter, [database]) as trial:
+    with watching(dsn, "--config", str(config)) as exporter, survives(exporter, [database], SECONDS) as trial:
         for faults, damage in enumerate(("", whole[:25], None), 1):
             config.write_text(damage) if damage is not None else config.unlink()
             exporter.reload()
@@ -218,7 +219,7 @@ def test_a_password_that_is_gone_is_named_and_read_again(
     file.write_text(PASSWORDS["exporter"])
     dsn = f"postgresql://exporter@127.0.0.1:{database.port}/mlflow"
     env = {"MLFLOW_EXPORTER_DATABASE_PASSWORD_FILE": str(file)}
-    with watching(dsn, **env) as exporter, survives(exporter, [database]) as trial:
+    with watching(dsn, **env) as exporter, survives(exporter, [database], SECONDS) as trial:
         file.unlink()
         database.execute(END_SESSIONS)
         seen = trial.during(until=lambda seen: seen.of("probe database") == {"settings"})
@@ -235,7 +236,7 @@ def test_a_log_that_cannot_be_written_costs_its_lines(
 ) -> None:
     exporter = watching(dsn, "--log.level", "debug")
     exporter.wrapper = ["sh", "-c", 'exec "$@" >/dev/full 2>&1', "sh"]
-    with exporter, survives(exporter, [database]) as trial:
+    with exporter, survives(exporter, [database], SECONDS) as trial:
         seen = trial.during(10)
         assert seen.down == set() and not seen.failing
         trial.recovered()
@@ -254,7 +255,7 @@ def test_a_log_that_nobody_reads_holds_no_thread(
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     exporter = watching(dsn, "--log.level", "debug")
     exporter.wrapper = ["sh", "-c", f'exec "$@" 2>{pipe}', "sh"]
-    with exporter, survives(exporter, [database]) as trial:
+    with exporter, survives(exporter, [database], SECONDS) as trial:
         full = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
         with pytest.raises(BlockingIOError):
             while True:
@@ -275,7 +276,7 @@ def test_what_is_opened_first_is_not_taken_for_standard_error(
 ) -> None:
     exporter = watching(dsn)
     exporter.wrapper = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
-    with exporter, survives(exporter, [database]) as trial:
+    with exporter, survives(exporter, [database], SECONDS) as trial:
         taken = {str(Path(f"/proc/{exporter.pid}/fd/{number}").readlink()) for number in range(3)}
         assert taken == {os.devnull}
         seen = trial.during(3)
