@@ -30,8 +30,8 @@ from exporter.samplers.attempt import Attempt, Failure, ProbeError, late
 # More of an answer than this is not read, packed or unpacked.
 BODY_BYTES = 64 * 1024
 
-# Its debug lines quote whole URLs, and a URL may carry somebody's token; so does its warning of a malformed header, with
-# all that the server has sent.
+# Its debug lines quote whole URLs, and a URL may carry somebody's token; so does its warning of a malformed header,
+# with all that the server has sent.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
