@@ -495,6 +495,14 @@ def test_a_probe_that_hangs_delays_no_other() -> None:
 
 def test_many_attempts_leave_no_descriptor_and_no_thread_behind() -> None:
     closed = unused_port()
+    earlier = set(threading.enumerate())
+
+    def watchdogs() -> int:
+        return sum(one.name.startswith("watchdog-") for one in set(threading.enumerate()) - earlier)
+
+    def others() -> int:
+        return len(set(threading.enumerate()) - earlier) - watchdogs()
+
     with Listener(sends(OK)) as server, Listener(sends(b"garbage\r\n")) as broken:
         probes = [
             HttpProbe(HttpProbeSpec("p", url, timeout=PATIENT))
@@ -506,15 +514,16 @@ def test_many_attempts_leave_no_descriptor_and_no_thread_behind() -> None:
 
         for probe in probes:
             probe.tick()
-        wait_for(lambda: threading.active_count() <= 3 + 3 * 2, "the listeners' own threads to end")
+        wait_for(lambda: others() <= 2, "the listeners' own threads to end")
         before = ours()
         for _ in range(30):
             for probe in probes:
                 probe.tick()
         wait_for(lambda: ours() <= before, "descriptors to return")
-        wait_for(
-            lambda: not any(isinstance(one, threading.Timer) for one in threading.enumerate()), "no watchdog"
-        )
+        assert watchdogs() == len(probes)
+        for probe in probes:
+            probe.close()
+        wait_for(lambda: watchdogs() == 0, "no watchdog")
 
 
 # TLS.
