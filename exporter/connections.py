@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 SOCKET_SECONDS = 5.0
 CONNECTION_SECONDS = 30.0
-THREADS = 64
+THREADS = 32
 # How long a client may keep us waiting while another one wants its place, and how long that one waits for a place.
 PATIENCE_SECONDS = 0.25
 POLL_SECONDS = 0.2

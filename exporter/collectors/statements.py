@@ -155,7 +155,8 @@ HIDDEN = gauge(
 )
 PENDING = gauge(
     "mlflow_db_statements_pending",
-    "Statements whose text is not yet read; their counts are kept until it is. Absent without pg_stat_statements.",
+    "Statements that ran and whose text is not yet read; their counts are kept until it is. "
+    "Absent without pg_stat_statements.",
     "pg_stat_statements.query",
 )
 

@@ -13,8 +13,10 @@ from exporter.statements.counts import Counts, Reading, Shape, deltas
 from exporter.statements.sticky import SlowStatements
 from exporter.statements.texts import driver, shown
 
-# Reading texts costs the server the whole file of them, 52 ms at 14 MB: at most a hundredth of its time.
-REST = 100
+# Reading texts costs the server the whole file of them, 52 ms at 14 MB and as much again in temporary files: at most a
+# thousandth of its time, as MLflow makes new statements without end. What they counted is kept meanwhile.
+REST = 1_000
+LONGEST_REST = 120.0
 # What is asked for at once, 1 MB of texts at most: 2,000 left the process 8 MiB larger, for good.
 BATCH = 500
 
@@ -79,10 +81,14 @@ class Totals:
         grown = list(deltas(self.last, now))
         self.last = now  # before they are counted: whatever goes wrong in that, nothing is counted twice
         for shape, counts in grown:
-            if shape in self._pending:
-                self._pending[shape] = self._pending[shape].plus(counts)
+            if known := self._known.get(shape):
+                self._count(shape, known, counts)
             else:
-                self._count(shape, self._known[shape], counts)
+                # The text of one that never runs is never read: of 5,000 tracked, some hundred are at work.
+                self._pending[shape] = self._pending.get(shape, Counts()).plus(counts)
+        if now.hidden and not self.sees_mlflow:
+            for shape in now.shapes() - self._known.keys():
+                self._pending.setdefault(shape, Counts())
 
     def read_texts(self, session: Answers) -> None:
         """Read the texts of pending statements, many together, when the server has rested from the last time.
@@ -94,8 +100,7 @@ class Totals:
         if not self._pending:
             self._failure = None
         elif started >= self._rested:
-            # Those first that have counts to show. sorted() keeps the order of the others.
-            batch = sorted(self._pending, key=lambda shape: not self._pending[shape].calls)[:BATCH]
+            batch = list(self._pending)[:BATCH]
             try:
                 rows = session.ask("statement_texts", sorted({queryid for queryid, _ in batch}))
                 self._failure = None
@@ -103,7 +108,7 @@ class Totals:
                 self._failure = (error.reason, error.detail, error.remedy)
             finally:
                 now = self._clock()
-                self._rested = now + REST * (now - started)
+                self._rested = now + min(REST * (now - started), LONGEST_REST)
             if self._failure is None:
                 texts = {row["queryid"]: str(row["text"] or "") for row in rows}
                 # One without a text was reset or evicted since we read the counts. It stays pending until it is
@@ -123,8 +128,6 @@ class Totals:
         self.slow.keep({queryid for queryid, top in shapes if top})
         for shape in self._pending.keys() - shapes:
             self._classify(shape, None)
-        for shape in shapes - self._known.keys() - self._pending.keys():
-            self._pending[shape] = Counts()
 
     def _classify(self, shape: Shape, text: str | None) -> None:
         known = GONE

@@ -243,10 +243,10 @@ def test_texts_are_read_once_each_and_all_together(server: Server, scrape: Scrap
     assert server.asked == [[1, 2], [3]]
 
 
-def test_texts_are_not_read_again_before_a_hundred_times_their_cost_has_passed(
+def test_texts_are_not_read_again_before_a_thousand_times_their_cost_has_passed(
     server: Server, scrape: Scraper
 ) -> None:
-    server.asking = server.slow(0.1)
+    server.asking = server.slow(0.01)
     scrape()
     assert scrape(insert(2))[CALLS, *POINTS] == 2
     server.now += 9.9
@@ -270,20 +270,22 @@ def test_no_more_than_five_hundred_texts_are_asked_for_at_once(server: Server, s
     assert scrape(*entries)[CALLS, *POINTS] == 700
 
 
-def test_texts_of_statements_that_ran_are_read_before_those_of_others(
-    server: Server, scrape: Scraper
-) -> None:
-    server.texts = dict.fromkeys(range(1, 1_201), INSERT)
-    entries: list[Entry] = [(10, queryid, True, 1, 0.0, 1) for queryid in server.texts]
-    server.asking = server.slow(0.01)
-    scrape(*entries)
-    waiting = server.texts.keys() - set(server.asked[0])
-    ran = set(sorted(waiting)[::2])
-    entries = [(10, queryid, True, 1 + 3 * (queryid in ran), 0.0, 1) for queryid in server.texts]
-    scrape(*entries)
-    server.now += 10
-    assert scrape(*entries)[CALLS, *POINTS] == 3 * len(ran)
-    assert ran <= set(server.asked[1])
+def test_a_slow_reading_of_texts_is_repeated_after_two_minutes(server: Server, scrape: Scraper) -> None:
+    server.asking = server.slow(2.0)
+    scrape()
+    scrape(insert(2))
+    server.now += 119.0
+    assert scrape(insert(3), history(20))["mlflow_db_statements_pending",] == 1
+    server.now += 2.0
+    assert scrape(insert(3), history(20))["mlflow_db_statements_pending",] == 0
+
+
+def test_the_text_of_a_statement_that_does_not_run_is_never_read(server: Server, scrape: Scraper) -> None:
+    scrape(insert(5), history(7))
+    assert scrape(insert(5), history(7))["mlflow_db_statements_pending",] == 0
+    assert server.asked == []
+    found = scrape(insert(6), history(7))
+    assert (found[CALLS, *POINTS], server.asked) == (1, [[1]])
 
 
 def test_what_is_pushed_out_before_its_text_is_read_counts_as_other(server: Server, scrape: Scraper) -> None:
@@ -348,6 +350,7 @@ def test_a_failure_is_over_when_no_text_is_wanted_any_more(server: Server, scrap
         raise SourceError(Reason.TIMEOUT, "too slow")
 
     server.asking = fail
+    scrape()
     with pytest.raises(SourceError):
         scrape(insert(1))
     assert scrape()["mlflow_db_statements_pending",] == 0
