@@ -16,10 +16,10 @@ from types import TracebackType
 
 from exporter.collector import Reason, SourceError
 
-# Of one call, and of the process during a reading, in which a large table of connections may be read at the same time.
-# A reading's own answers have some hundred kB, with new texts 4 MB.
-CALL_BYTES = 32 << 20
-READING_BYTES = 96 << 20
+# Of one call, and of the process during a reading, in which other sources may be read at the same time. A reading's own
+# answers have half a MB, with new texts one more; of 100,000 statements 9.
+CALL_BYTES = 24 << 20
+READING_BYTES = 64 << 20
 
 PAGE = os.sysconf("SC_PAGESIZE")
 

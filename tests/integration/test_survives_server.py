@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -49,7 +49,11 @@ class Forking(MlflowServer):
 def children(parent: psutil.Process) -> list[psutil.Process]:
     """Return the living children; psutil's own would look at all processes, and as many times as there are workers."""
     listed = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
-    return [one for one in map(psutil.Process, map(int, listed)) if alive(one)]
+    living = []
+    for pid in map(int, listed):
+        with suppress(psutil.NoSuchProcess):  # it has ended since
+            living += [one for one in (psutil.Process(pid),) if alive(one)]
+    return living
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +228,8 @@ def test_workers_that_come_and_go_take_over_slots(
 
     def kill_all() -> None:
         for worker in children(arbiter):
-            worker.kill()
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
 
     def are(number: int) -> Callable[[], bool]:
         return lambda: len(children(arbiter)) == number
@@ -245,6 +250,7 @@ def test_workers_that_come_and_go_take_over_slots(
             assert set(others.by(f"mlflow_server_worker_{name}", "worker")) == slots
         arbiter.suspend()  # or it would replace them
         kill_all()
+        wait_for(are(0), "the end of 64 processes", 30)
         none = trial.during(3).last
         assert none.value("mlflow_server_workers_alive") == 0
         assert none.value("mlflow_server_up") == 1
