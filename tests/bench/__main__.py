@@ -19,6 +19,8 @@ from tests.bench.steady import steady
 from tests.lab.process import wait_for
 
 CORES = 2
+# So many statements may be waiting for the next reading of texts, as MLflow makes new ones all the time.
+NEW = 50
 BESIDE = ("side-by-side", "steady", "firsts", "floors", "links")
 GROWTH = ("statements", "metric-rows", "runs", "connections", "processes", "probes", "workers")
 
@@ -28,10 +30,11 @@ def say(text: str) -> None:
 
 
 def learn(measuring: Meter, targets: Sequence[Target]) -> None:
-    """Let ours read the texts of all statements, which takes it some scrapes with rests between them."""
+    """Let ours read the texts of all statements that run: at most one reading in two minutes, but for new ones."""
     us = targets[0]
+    measuring.rounds(5)
     wait_for(
-        lambda: measuring.value(us, b"mlflow_db_statements_pending") == 0, "all texts are read", 240, every=5
+        lambda: measuring.value(us, b"mlflow_db_statements_pending") < NEW, "texts are read", 240, every=5
     )
     measuring.rounds(5)
 
