@@ -78,6 +78,7 @@ class Server(TCPServer):
         self._lock = threading.Lock()
         self._spare: int | None = _spare()
         self._stopping = False
+        self._refused_at = 0.0
         super().__init__(address, BaseRequestHandler)  # which is not used: see _attend
         # All at the start, for 16 KiB each: where memory is short, to start one may fail, or never return.
         self._arrived: queue.SimpleQueue[tuple[Visit, str]] = queue.SimpleQueue()
@@ -90,12 +91,16 @@ class Server(TCPServer):
 
     def run(self) -> None:
         """Serve until `stop`, whatever happens meanwhile."""
-        while not self._stopping:
+        while True:
             try:
                 self.serve_forever(POLL_SECONDS)
             except Exception as error:  # noqa: BLE001 - without this thread nobody would be served any more
                 log.warning("no connection can be taken for a moment: %s", type(error).__name__)
                 time.sleep(POLL_SECONDS)
+            if (
+                self._stopping
+            ):  # not before: `stop` waits until the serving has ended, which has to have begun for that
+                return
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection; without a descriptor left, on the one that is kept for that."""
@@ -115,10 +120,14 @@ class Server(TCPServer):
         if not self._has_room():
             self._refuse(request)
             return
-        visit = Visit(request)
-        with self._lock:
-            self._visits.add(visit)
-        self._arrived.put((visit, str(client_address[0])))
+        try:
+            visit = Visit(request)
+            with self._lock:
+                self._visits.add(visit)
+            self._arrived.put((visit, str(client_address[0])))
+        except BaseException:  # memory that is short; the place must not be lost with it
+            self._free.release()
+            raise
 
     def service_actions(self) -> None:
         """End connections that are too old: a client that drips a byte a second never meets the socket's timeout.
@@ -187,18 +196,21 @@ class Server(TCPServer):
 
     def _has_room(self) -> bool:
         """Take a place, if need be from the client that has kept us waiting longest."""
-        deadline = time.monotonic() + ROOM_SECONDS
+        now = time.monotonic()
+        # Whoever comes behind one that has waited in vain would wait behind all the others.
+        deadline = now + ROOM_SECONDS if now - self._refused_at > ROOM_SECONDS else now
         free = self._free.acquire(blocking=False)
         while not free:
             with self._lock:
                 waiting = [(since, visit) for visit in self._visits if (since := visit.waiting) is not None]
             now = time.monotonic()
-            if now > deadline:
-                return False
             since, visit = min(waiting, key=lambda one: one[0], default=(now, None))
             if visit and now - since > PATIENCE_SECONDS:
                 visit.end()
             free = self._free.acquire(timeout=TURN_SECONDS)
+            if not free and now > deadline:
+                self._refused_at = now
+                return False
         return True
 
     def _refuse(self, request: socket.socket) -> None:

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from exporter.exhausted import exhausted
-from exporter.web import HEADERS, PLAIN, Answer, App, Request
+from exporter.web import Answer, App, Request
 
 if TYPE_CHECKING:
     from exporter.connections import Visit
@@ -78,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
         except Exception as error:
             if ours := exhausted(error):  # which the log has said, once
                 told = f"{ours.detail}. {ours.remedy}\n".encode()
-                self._send(Answer(HTTPStatus.SERVICE_UNAVAILABLE, told, PLAIN, HEADERS))
+                self._send(self._app.dressed(Answer(HTTPStatus.SERVICE_UNAVAILABLE, told)))
                 return
             log.exception("%s could not be answered; please report it", request.path)
             self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -88,7 +88,7 @@ class Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what could not be read as a request; nothing of it is repeated."""
         status = HTTPStatus(code)
-        self._send(Answer(status, f"{status.phrase}\n".encode(), PLAIN, HEADERS))
+        self._send(self._app.dressed(Answer(status, f"{status.phrase}\n".encode())))
 
     def version_string(self) -> str:
         return self.server_version

@@ -93,15 +93,17 @@ def _serve(load: Callable[[], Settings]) -> int:
 
 def _follow(service: Service, access: Access, events: queue.SimpleQueue[int]) -> None:
     """Keep up with the tracking server, and with the files at SIGHUP, until SIGTERM or SIGINT."""
-    said, serving = "", service.settings.web.address
+    said, serving, due = "", service.settings.web.address, False
     while (event := _next_event(events)) not in ENDS:
+        due = due or event == signal.SIGHUP
         try:
-            if event == signal.SIGHUP:
+            if due:
                 service.reload()
                 access.reload(service.settings.web.config.file)
                 set_level(service.settings.log.level)
                 if service.settings.web.address != serving:
                     log.warning("web.listen changes with a restart only; still serving %s:%d", *serving)
+                due = False
             else:
                 service.look()
                 access.look()
@@ -110,7 +112,8 @@ def _follow(service: Service, access: Access, events: queue.SimpleQueue[int]) ->
             ours = exhausted(error)
             what = f"{ours.detail}. Remedy: {ours.remedy}" if ours else type(error).__name__
             if what != said:
-                log.error("cannot look for the tracking server: %s", what, exc_info=None if ours else error)
+                act = "read the settings again" if due else "look for the tracking server"
+                log.error("cannot %s: %s", act, what, exc_info=None if ours else error)
             said = what
 
 

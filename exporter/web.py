@@ -79,7 +79,10 @@ class App:
 
     def __call__(self, request: Request) -> Answer:
         """Return the answer, with all its headers but those of the connection."""
-        answer = self._refusal(request) or self._answer(request)
+        return self.dressed(self._refusal(request) or self._answer(request))
+
+    def dressed(self, answer: Answer) -> Answer:
+        """Return the answer with the headers that all have, those of the web config file among them."""
         headers = {**HEADERS, **self.access.gate.headers, **answer.headers}
         return answer._replace(headers={name: value for name, value in headers.items() if value})
 

@@ -46,13 +46,14 @@ class Access:
         self._take()
 
     def _take(self) -> None:
-        before = self._read = self._stamps()
+        # Without a descriptor or memory left it raises, and as nothing counts as read, the next look tries again.
+        before = self._stamps()
         try:
             gate = gate_of(self._file)
         except SettingsError as error:
             if error.faults != self._faults:
                 log.error("web config not reloaded, the old one stays in force:\n%s", error)
-            self._faults = error.faults
+            self._read, self._faults = before, error.faults
             self._note(False)
             return
         self.gate, self._faults = gate, ()

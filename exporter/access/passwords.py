@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import logging
 import secrets
 import threading
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 CORES, BURST_SECONDS = 0.1, 2.0
 PER_ADDRESS, ADDRESS_BURST = 0.2, 5.0
 WAIT_SECONDS = 3.0
+# One at work and those behind it.
+WAITING = 3
 REMEMBERED = 1024
 # bcrypt itself reads no more, and its Python package refuses more.
 MOST_BYTES = 72
@@ -50,6 +53,7 @@ class Passwords:
         self._told = Bucket(1 / LOG_SECONDS, 1)
         self._lock = threading.Lock()
         self._working = threading.Lock()
+        self._queue = threading.BoundedSemaphore(WAITING)
 
     def check(self, users: Mapping[bytes, bytes], user: bytes, password: bytes, address: str) -> Verdict:
         """Say whether the password is the user's; `users` has the hash of each."""
@@ -65,12 +69,10 @@ class Passwords:
         if not (self._cpu.take(0) and bucket.take()):
             self._tell("too many wrong passwords, the last from %s: none is checked for a while", address)
             return Verdict.LATER
-        if not self._working.acquire(timeout=WAIT_SECONDS):
+        matches = self._in_turn(hashed, password)
+        if matches is None:
             return Verdict.LATER
-        try:
-            right = self._matches(hashed, password) and user in users
-        finally:
-            self._working.release()
+        right = matches and user in users
         self._remember(user, digest, right)
         if right:
             bucket.charge(-1)
@@ -85,11 +87,26 @@ class Passwords:
         return made.digest()
 
     def _bucket(self, address: str) -> Bucket:
+        address = _network(address)
         bucket = self._addresses.pop(address, None) or Bucket(PER_ADDRESS, ADDRESS_BURST)
         self._addresses[address] = bucket
         if len(self._addresses) > REMEMBERED:
             self._addresses.popitem(last=False)
         return bucket
+
+    def _in_turn(self, hashed: bytes, password: bytes) -> bool | None:
+        """Return whether the password has that hash, None where too many are waiting to know."""
+        if not self._queue.acquire(blocking=False):  # who waits keeps a place from others
+            return None
+        try:
+            if not self._working.acquire(timeout=WAIT_SECONDS):
+                return None
+            try:
+                return self._matches(hashed, password)
+            finally:
+                self._working.release()
+        finally:
+            self._queue.release()
 
     def _matches(self, hashed: bytes, password: bytes) -> bool:
         import bcrypt  # noqa: PLC0415 - an extra, which the file's check has made sure of
@@ -114,3 +131,14 @@ class Passwords:
     def _tell(self, message: str, address: str) -> None:
         if self._told.take():
             log.warning(message, address)
+
+
+def _network(address: str) -> str:
+    """Return what one client may be given as addresses: of IPv6 the first half."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 4 or found.ipv4_mapped:
+        return address
+    return str(ipaddress.ip_network((int(found), 64), strict=False))

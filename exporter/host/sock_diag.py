@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 
 NETLINK_SOCK_DIAG = 4
@@ -27,6 +29,10 @@ def dump(request: bytes) -> Iterator[bytes]:
         while True:
             for kind, body in messages(kernel.recv(1 << 16)):
                 if kind == NLMSG_DONE:
+                    # Of what fails inside a dump, a module that cannot be loaded for one, it tells here.
+                    code = -int.from_bytes(body[:4], sys.byteorder, signed=True)
+                    if code > 0:
+                        raise OSError(code, os.strerror(code))
                     return
                 yield body
 

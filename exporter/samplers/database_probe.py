@@ -149,7 +149,7 @@ def _flushed(connection: PGconn, flood: Flood) -> int:
 def _check(connection: PGconn, result: PGresult) -> None:
     if result.status == ExecStatus.TUPLES_OK:
         return
-    state = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
+    state = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode(errors="replace")
     if not state or connection.status != ConnStatus.OK:
         raise ProbeError(Failure.RESET, "the server closed the connection before it answered")
     failure = next((found for prefix, found in STATES.items() if state.startswith(prefix)), Failure.REJECTED)

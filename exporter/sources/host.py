@@ -57,7 +57,7 @@ class HostSource:
         self._discovery = discovery
 
     def open(self, queries: Sequence[Query], deadline: float) -> HostSession:
-        """Look at the processes; `names` are queries, for databases. Raises SourceError where there is no /proc."""
+        """Look at the processes; `queries` are for databases. Raises SourceError where there is no /proc."""
         proc = self._discovery.proc
         if not (proc / "self" / "stat").exists():
             raise SourceError(

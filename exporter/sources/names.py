@@ -18,9 +18,9 @@ from exporter.exhausted import exhausted
 
 
 def resolved(conninfo: bytes) -> bytes:
-    """Return the same with each address of its hosts in `hostaddr`; raises OperationalError where none is known, and
-    SourceError where the exporter itself has no descriptor left to ask with.
+    """Return the same with each address of its hosts in `hostaddr`.
 
+    Raises OperationalError where none is known, and SourceError where the exporter itself has no descriptor left.
     The names stay, since certificates and password files are about them. A host that is a directory of sockets, and
     what has its addresses already, stay as they are; so do hosts whose addresses or ports only libpq finds.
     """

@@ -71,7 +71,10 @@ class Reading:
         )
         # Without a single statement the aggregates are NULL.
         identity, counts = (cast(bytes, row[name] or b"") for name in ("statements", "counts"))
-        if len(identity) > MOST_STATEMENTS * KEY.size:
+        statements, rest = divmod(len(identity), KEY.size)
+        if rest or len(counts) != statements * ROW.size:
+            raise SourceError(Reason.BAD_ANSWER, "statements and their counts are not as many")
+        if statements > MOST_STATEMENTS:
             raise SourceError(
                 Reason.UNSUPPORTED,
                 f"pg_stat_statements tracks more than {MOST_STATEMENTS:,} statements of this database",

@@ -17,6 +17,8 @@ from exporter.statements.texts import driver, shown
 # thousandth of its time, as MLflow makes new statements without end. What they counted is kept meanwhile.
 REST = 1_000
 LONGEST_REST = 120.0
+# While more are waiting than are read at once, as after a start of ours: a hundredth.
+SHORT_REST = 100
 # What is asked for at once, 1 MB of texts at most: 2,000 left the process 8 MiB larger, for good.
 BATCH = 500
 
@@ -31,6 +33,9 @@ class Known(NamedTuple):
     driver: str
     text: str
 
+
+# What says that no text was read, and so at no cost: tried again by the next scrape.
+NOTHING_READ = (Reason.UNREACHABLE, Reason.BUSY, Reason.EXHAUSTED)
 
 # What a statement counts as whose text was gone before it was read.
 GONE = Known(Statement("other", "", False), "", "")
@@ -106,9 +111,11 @@ class Totals:
                 self._failure = None
             except SourceError as error:
                 self._failure = (error.reason, error.detail, error.remedy)
-            finally:
-                now = self._clock()
-                self._rested = now + min(REST * (now - started), LONGEST_REST)
+            now = self._clock()
+            rest = REST if len(batch) == len(self._pending) else SHORT_REST
+            self._rested = now + min(rest * (now - started), LONGEST_REST)
+            if self._failure is not None and self._failure[0] in NOTHING_READ:
+                self._rested = now
             if self._failure is None:
                 texts = {row["queryid"]: str(row["text"] or "") for row in rows}
                 # One without a text was reset or evicted since we read the counts. It stays pending until it is

@@ -62,6 +62,7 @@ def connection(path: bytes, peer: int) -> bytes:
         ([connection(PATH, 7) + connection(PATH + b"\0", 8), connection(b"/run/other", 9), END], {7, 8}),
         ([connection(b"\xff" * 9, 7) + END], set()),
         ([END], set()),
+        ([struct.pack("=IHHIIi", 20, 3, 2, 1, 0, -2)], None),  # an end that is an error
         ([struct.pack("=IHHIIi", 20, 2, 0, 1, 0, -1)], None),
         ([connection(PATH, 7)], None),  # then silence
         ([b"", connection(PATH, 7)[:30], b"\x00" * 64], None),

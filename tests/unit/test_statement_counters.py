@@ -270,6 +270,16 @@ def test_no_more_than_five_hundred_texts_are_asked_for_at_once(server: Server, s
     assert scrape(*entries)[CALLS, *POINTS] == 700
 
 
+def test_while_more_wait_than_are_read_at_once_the_rest_is_short(server: Server, scrape: Scraper) -> None:
+    server.texts = dict.fromkeys(range(1, 1_201), INSERT)
+    entries: list[Entry] = [(10, queryid, True, 1, 0.0, 1) for queryid in server.texts]
+    server.asking = server.slow(0.05)
+    scrape()
+    for read in (500, 1_000, 1_200):
+        assert scrape(*entries)[CALLS, *POINTS] == read
+        server.now += 5.1
+
+
 def test_a_slow_reading_of_texts_is_repeated_after_two_minutes(server: Server, scrape: Scraper) -> None:
     server.asking = server.slow(2.0)
     scrape()
