@@ -15,7 +15,7 @@ import pytest
 from exporter.access import passwords
 from exporter.access.bucket import Bucket
 from exporter.access.gate import Gate, credentials
-from exporter.access.passwords import Passwords, Verdict
+from exporter.access.passwords import WAITING, Passwords, Verdict
 
 pytestmark = pytest.mark.unit
 
@@ -131,12 +131,12 @@ def test_one_password_is_checked_at_a_time(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(bcrypt, "checkpw", checkpw)
     door = Passwords()
-    threads = [threading.Thread(target=check, args=(door, ALICE, b"x%d" % n, f"{n}")) for n in range(8)]
+    threads = [threading.Thread(target=check, args=(door, ALICE, b"x%d" % n, f"{n}")) for n in range(WAITING)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(10)
-    assert at_once == [1] * 8
+    assert at_once == [1] * WAITING
 
 
 def test_a_password_is_not_cut_at_a_zero_byte_and_a_long_one_where_bcrypt_cuts_it() -> None:

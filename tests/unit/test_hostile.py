@@ -22,7 +22,7 @@ from exporter.page import page
 from exporter.samplers.attempt import Failure, ProbeError
 from exporter.sources.conninfo import Target
 from exporter.sources.sqlite import SqliteSource
-from exporter.statements.counts import KEY, MOST_STATEMENTS, Reading
+from exporter.statements.counts import KEY, MOST_STATEMENTS, ROW, Reading
 from exporter.statements.texts import shown
 from tests.unit.proctree import PYTHON, ProcTree, environment, uvicorn
 
@@ -152,11 +152,14 @@ def test_a_schema_that_somebody_has_written_is_not_taken_in(tmp_path: Path) -> N
 
 
 def test_more_statements_than_can_be_kept_in_mind_are_a_named_failure() -> None:
-    info = {"server_started": 1.0, "reset": 0.0}
-    row = {"read_at": 2.0, "statements": bytes(28 + (MOST_STATEMENTS + 1) * KEY.size), "counts": b""}
+    info, many = {"server_started": 1.0, "reset": 0.0}, MOST_STATEMENTS + 1
+    row = {"read_at": 2.0, "statements": bytes(many * KEY.size), "counts": bytes(many * ROW.size)}
     with pytest.raises(SourceError) as told:
         Reading.of(info, row, None)
     assert told.value.reason is Reason.UNSUPPORTED
+    with pytest.raises(SourceError) as told:
+        Reading.of(info, row | {"statements": bytes(17)}, None)
+    assert told.value.reason is Reason.BAD_ANSWER
     assert struct.calcsize("q") == 8
 
 

@@ -185,6 +185,8 @@ def test_a_scrape_that_is_hurried_takes_what_is_there() -> None:
         lane.hurry()
         outcomes = lane.read(run, deadline).outcomes
         release.set()
+        lane.close()
+        lane._thread.join(FAR)  # or what it logs at its end would be in the next test
     assert (outcomes["first"].reason, outcomes["second"].reason) == (None, Reason.TIMEOUT)
     assert time.monotonic() < deadline
 
