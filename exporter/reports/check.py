@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 from exporter.access import gate_of
 from exporter.lane import Lane, Reading
@@ -78,8 +79,8 @@ def _of_lane(lane: Lane, reading: Reading, width: int) -> Iterator[str]:
 def _probes(service: Service) -> Iterator[str]:
     """Try each probe once, one after the other."""
     for spec in service.plan.probes:
-        probe = probe_of(spec)
-        probe.tick()
+        with closing(probe_of(spec)) as probe:
+            probe.tick()
         said = f"{probe.error.failure}: {probe.error.detail}" if probe.error else "ok"
         yield f"probe      {spec.name}: {place(spec)}: {said}"
         if probe.error and probe.error.remedy:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import http.client
+import logging
 import socket
 import ssl
 import zlib
@@ -28,6 +29,10 @@ from exporter.samplers.attempt import Attempt, Failure, ProbeError, late
 
 # More of an answer than this is not read, packed or unpacked.
 BODY_BYTES = 64 * 1024
+
+# Its debug lines quote whole URLs, and a URL may carry somebody's token; so does its warning of a malformed header,
+# with all that the server has sent. Here too, for whoever probes without the program's log.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, slots=True)

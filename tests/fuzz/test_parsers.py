@@ -174,5 +174,6 @@ def test_of_any_uri_of_a_process_only_what_a_client_needs_is_taken(
             "passfile",
             "sslcertmode",
             "gssencmode",
+            "require_auth",
         }
         assert options["passfile"] == "/dev/null/none"
