@@ -103,6 +103,8 @@ class DatabaseProbe(Probe):
         except OperationalError as error:
             raise _refused(str(error)) from None
         except SourceError as error:
+            if exhausted(error):  # it is about us, and nobody was asked
+                raise
             raise ProbeError(Failure.REJECTED, error.detail) from None
         return latency
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import subprocess
 import threading
@@ -93,11 +94,11 @@ def test_without_memory_it_answers_with_what_it_can_or_refuses(
             answer = requests.get(exporter.url + "/metrics", timeout=10)
             trial.row.slowest = max(trial.row.slowest, time.monotonic() - started)
             answers.append(answer.status_code)
-            assert answer.status_code == 200 or "no memory left" in answer.text
+            # What the log says of it takes memory too, and may be lost.
+            assert answer.status_code == 200 or re.search("no memory left.*MemoryMax=", answer.text)
         whole = answers.count(200)
         trial.row.answer = f"{whole} of {len(answers)} answered, the others refused with 503 and why"
         trial.row.reasons = "exhausted"
-        assert "MemoryMax=" in exporter.log() or whole == len(answers)
         process.rlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         trial.recovered()
 
