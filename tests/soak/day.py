@@ -36,6 +36,9 @@ CHANGES = (
 )
 
 
+SLOTS = tuple(f"mlflow_server_worker_cpu_seconds_total{{worker={slot}}}" for slot in (2, 3))
+
+
 @dataclass(frozen=True)
 class Event:
     """One thing that happens. Counters whose names start with one of `resets` may start from 0 in it."""
@@ -56,7 +59,8 @@ def days(site: Site) -> Iterator[list[Event]]:
             Event("growth", partial(grow, site)),
             Event("same settings read again", partial(reload, site, {})),
             Event("a login refused", partial(refuse, site, number)),
-            Event("a server restarted", partial(restart, site, (4, 3, 2)[number % 3])),
+            # The slots that a day had no worker for begin anew.
+            Event("a server restarted", partial(restart, site, (4, 3, 2)[number % 3]), SLOTS),
             # Killed, it has lost its statistics: its counters start from 0.
             Event("Postgres killed", partial(stop, site, kill=True), ("mlflow_db_", "mlflow_store_"))
             if number % 3 == 2
