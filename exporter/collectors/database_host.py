@@ -30,8 +30,9 @@ MEMORY_LIMIT = gauge(
 )
 STORAGE_SIZE = gauge(
     "mlflow_db_storage_size_bytes",
-    "Size of the database's storage: the setting database.storage, else of the file system with the data directory; "
-    "absent where Postgres does not run on this machine or its directory cannot be seen.",
+    "Size of the database's storage: the setting database.storage, else of the file system with the data directory, "
+    "without what is kept for root; absent where Postgres does not run on this machine or its directory cannot be "
+    "seen.",
     "statvfs()",
     "bytes",
 )
@@ -138,8 +139,8 @@ class DatabaseHost(Collector[Answers]):
         if told.storage is not None:
             yield STORAGE_SIZE(told.storage)
         elif here and (found := postmaster.storage(self._proc, here.pid, data_directory)):
-            yield STORAGE_SIZE(found.f_blocks * found.f_frsize)
-            yield STORAGE_FREE(found.f_bavail * found.f_frsize)
+            yield STORAGE_SIZE(found.size)
+            yield STORAGE_FREE(found.free)
 
     def _used(self, here: Stat) -> Iterable[Sample]:
         # First those that have ended: one that ends meanwhile is then missed for now, never counted twice.

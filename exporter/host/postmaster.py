@@ -38,6 +38,14 @@ class Usage:
     memory: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A file system as `df` sees it, in bytes: what is kept for root is no part of its size."""
+
+    size: int
+    free: int
+
+
 def find(proc: Path, session: Session, known: tuple[int, int] | None = None) -> Stat | None:
     """Return the postmaster, None where it does not run here or cannot be told.
 
@@ -96,23 +104,29 @@ def reaped_seconds(proc: Path, pid: int) -> float | None:
     return sum(found) / TICKS if found else None
 
 
-def storage(proc: Path, pid: int, data_directory: str) -> os.statvfs_result | None:
-    """Return the file system of the data directory, None where this user cannot see it.
+def storage(proc: Path, pid: int, data_directory: str) -> Storage | None:
+    """Return the room on the file system of the data directory, None where this user cannot see it.
 
     The directory is where the postmaster stands, which its own user and root may look at; others need the path
     that Postgres gives, which is trusted only where it is the postmaster's user's own: this process may see
     other file systems than we do.
     """
     try:
-        return os.statvfs(proc / str(pid) / "cwd")
+        return _room(proc / str(pid) / "cwd")
     except OSError:
         pass
     try:
         if data_directory and Path(data_directory).stat().st_uid == processes.owner(proc, pid):
-            return os.statvfs(data_directory)
+            return _room(data_directory)
     except OSError:
         pass
     return None
+
+
+def _room(path: Path | str) -> Storage:
+    found = os.statvfs(path)
+    used = found.f_blocks - found.f_bfree
+    return Storage((used + found.f_bavail) * found.f_frsize, found.f_bavail * found.f_frsize)
 
 
 def _began(boot: float, process: Stat, at: float) -> bool:
