@@ -31,8 +31,8 @@ MISSED = counter(
 )
 ERRORS = counter(
     "mlflow_exporter_sampler_errors_total",
-    "Readings that the exporter could not make: it had no file descriptor, memory or thread left, or it has a bug; "
-    "the log says which.",
+    "Readings that the exporter could not make, or not tell: it had no file descriptor, memory or thread left, or it "
+    "has a bug; the log says which.",
     "the exporter",
     labels=("sampler",),
 )
@@ -52,7 +52,8 @@ class Loop:
 
     A tick that is due while another is under way is counted and left out, never queued; the times of the
     others do not move. `spread` is by how many intervals the next is due. What `tick` raises costs that reading
-    only. `wait` sleeps for so many seconds and says whether the loop was closed meanwhile.
+    only, what its `samples` raises its samples in that scrape. `wait` sleeps for so many seconds and says whether the
+    loop was closed meanwhile.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Loop:
         self._ticks = 0
         self._missed = 0
         self._errors = 0
-        self._said: tuple[object, ...] | None = None
+        self._said: dict[str, tuple[object, ...]] = {}
 
     def start(self) -> None:
         threading.Thread(target=self.run, name=f"sampler-{self.name}", daemon=True).start()
@@ -87,7 +88,12 @@ class Loop:
         self.sampler.close()
 
     def samples(self) -> Iterable[Sample]:
-        yield from self.sampler.samples()
+        try:
+            yield from tuple(self.sampler.samples())
+        except Exception as error:  # noqa: BLE001 - costs this sampler's samples, not the scrape
+            self._failed("samples", error)
+        else:
+            self._worked("samples")
         with self._lock:
             # A tick that hangs is seen now, not when it ends.
             missed = self._missed + (0 if self._due is None else self._late(self._due))
@@ -116,23 +122,25 @@ class Loop:
         try:
             self.sampler.tick()
         except Exception as error:  # noqa: BLE001 - costs this reading; logged when it is something new
-            with self._lock:
-                self._errors += 1
-            self._tell(error)
+            self._failed("tick", error)
         else:
-            if self._said:
-                log.info("sampler %s works again", self.name)
-            self._said = None
+            self._worked("tick")
 
-    def _tell(self, error: Exception) -> None:
-        """Log what a reading ended in, unless that was said last."""
+    def _worked(self, part: str) -> None:
+        if self._said.pop(part, None):
+            log.info("sampler %s works again", self.name)
+
+    def _failed(self, part: str, error: Exception) -> None:
+        """Count a failure, and log what it was unless that was said last."""
+        with self._lock:
+            self._errors += 1
         ours = exhausted(error)
         # A bug by its place and not by its text, which may have a number in it that is another each time.
         place = traceback.extract_tb(error.__traceback__)[-1]
         subject = (ours.detail,) if ours else (type(error), place.filename, place.lineno)
-        if subject == self._said:
+        if subject == self._said.get(part):
             return
-        self._said = subject
+        self._said[part] = subject
         if ours:
             log.warning("sampler %s: %s: %s. Remedy: %s", self.name, ours.reason, ours.detail, ours.remedy)
         else:

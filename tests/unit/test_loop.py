@@ -177,6 +177,28 @@ def test_a_different_bug_is_logged_too(caplog: pytest.LogCaptureFixture) -> None
     ]
 
 
+def test_samples_that_break_cost_their_sampler_only_are_counted_and_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop, sampler, _ = made(waits=1)
+    loop.run()
+
+    def broken() -> Iterable[Sample]:
+        yield SEEN(1)
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sampler, "samples", broken)
+        assert values(loop) == {
+            "sampler_ticks_total": 1,
+            "sampler_missed_ticks_total": 0,
+            "sampler_errors_total": 1,
+        }
+        assert values(loop)["sampler_errors_total"] == 2
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+    assert values(loop)["seen"] == 1
+
+
 def test_the_samplers_own_samples_come_first() -> None:
     loop, _, _ = made(waits=2)
 
