@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import resource
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from types import TracebackType
 
@@ -63,6 +64,13 @@ class Flood:
         if isinstance(error, MemoryError):
             raise too_much() from None
         explained(str(error))
+
+
+@contextmanager
+def usual() -> Iterator[None]:
+    """Hold the process at its usual limit, for what takes it over from us: a child."""
+    with _setting:
+        yield
 
 
 def explained(message: str) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from exporter.backend import Backend
 from exporter.collector import Reason, SourceError
 from exporter.logs import Formatter, redacted
 from exporter.secret import Secret
+from exporter.sources import conninfo, flood
 from exporter.sources.conninfo import Target
 
 pytestmark = pytest.mark.unit
@@ -75,6 +78,32 @@ def test_a_password_command_that_fails_is_a_named_failure_without_its_output() -
         found.conninfo()
     assert caught.value.reason is Reason.PERMISSION
     assert WORD not in str(caught.value)
+
+
+def test_a_password_command_has_the_usual_limits_although_a_flood_is_held_back_meanwhile() -> None:
+    found = target("host=db", command=("sh", "-c", "ulimit -d"))
+    usual = found.conninfo()
+    guard, reading = flood.Flood(), threading.Event()
+
+    def read() -> None:
+        for _ in range(200):
+            with guard:
+                reading.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    reading.wait()
+    assert [found.conninfo() for _ in range(20)] == [usual] * 20
+    reader.join()
+
+
+def test_a_password_command_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(conninfo, "COMMAND_SECONDS", 0.01)
+    found = target("host=db", command=("sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 60"))
+    with pytest.raises(SourceError) as caught:
+        found.conninfo()
+    assert "TimeoutExpired" in caught.value.detail
+    assert not list(psutil.Process().children())
 
 
 def test_no_credential_of_our_own_user_goes_to_an_address_found_in_an_environment(
