@@ -97,9 +97,8 @@ class Server(TCPServer):
             except Exception as error:  # noqa: BLE001 - without this thread nobody would be served any more
                 log.warning("no connection can be taken for a moment: %s", type(error).__name__)
                 time.sleep(POLL_SECONDS)
-            if (
-                self._stopping
-            ):  # not before: `stop` waits until the serving has ended, which has to have begun for that
+            # Not before the serving: `stop` waits until that has ended, which has to have begun for it.
+            if self._stopping:
                 return
 
     def get_request(self) -> tuple[socket.socket, Any]:

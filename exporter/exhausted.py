@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
+import threading
+from contextlib import suppress
 
 from exporter.collector import Reason, SourceError
+
+log = logging.getLogger(__name__)
 
 # What it is, and what mends it.
 DESCRIPTORS = (
@@ -54,3 +59,30 @@ def unless_ours(error: OSError) -> None:
     """Raise the error again where it is about us, so that nobody takes it for the absence of what was read."""
     if error.errno in ERRNOS:
         raise error
+
+
+class Shortage:
+    """Log that requests are refused for want of something of our own: the first, and all at the next whole scrape.
+
+    What the log itself needs may be wanting too, so the first may go unsaid.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._refused = 0
+        self._error: SourceError | None = None
+
+    def refused(self, error: SourceError) -> None:
+        with self._lock:
+            self._refused += 1
+            first, self._error = self._error is None, error
+        if first:
+            with suppress(MemoryError):
+                log.warning("requests are refused: %s. Remedy: %s", error.detail, error.remedy)
+
+    def over(self) -> None:
+        with self._lock:
+            refused, error = self._refused, self._error
+            self._refused, self._error = 0, None
+        if error is not None:
+            log.warning("%d requests were refused: %s. Remedy: %s", refused, error.detail, error.remedy)

@@ -8,7 +8,6 @@ from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from exporter.exhausted import exhausted
 from exporter.web import Answer, App, Request
 
 if TYPE_CHECKING:
@@ -75,11 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             with self._visit.at_work():
                 answer = self._app(request)
-        except Exception as error:
-            if ours := exhausted(error):  # which the log has said, once
-                told = f"{ours.detail}. {ours.remedy}\n".encode()
-                self._send(self._app.dressed(Answer(HTTPStatus.SERVICE_UNAVAILABLE, told)))
-                return
+        except Exception:
             log.exception("%s could not be answered; please report it", request.path)
             self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
             return

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from exporter.access import Access
 from exporter.access.passwords import Verdict
+from exporter.exhausted import Shortage, exhausted
 from exporter.scrape import Scraper
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -76,10 +77,20 @@ class App:
         self._scraper = scraper
         self._pages = pages
         self.access = access
+        self._shortage = Shortage()
 
     def __call__(self, request: Request) -> Answer:
-        """Return the answer, with all its headers but those of the connection."""
-        return self.dressed(self._refusal(request) or self._answer(request))
+        """Return the answer, with all its headers but those of the connection; raises nothing but bugs."""
+        try:
+            answer = self._refusal(request) or self._answer(request)
+        except Exception as error:
+            ours = exhausted(error)
+            if ours is None:
+                raise
+            self._shortage.refused(ours)
+            told = f"{ours.detail}. {ours.remedy}\n".encode()
+            answer = Answer(HTTPStatus.SERVICE_UNAVAILABLE, told)
+        return self.dressed(answer)
 
     def dressed(self, answer: Answer) -> Answer:
         """Return the answer with the headers that all have, those of the web config file among them."""
@@ -118,6 +129,7 @@ class App:
     def _metrics(self, request: Request) -> Answer:
         timeout = request.headers.get("X-Prometheus-Scrape-Timeout-Seconds")
         exposition = self._scraper.exposition(deadline_of(timeout, time.monotonic()))
+        self._shortage.over()
         headers = {"Vary": "Accept-Encoding"}
         if "gzip" not in (request.headers.get("Accept-Encoding") or ""):
             return Answer(HTTPStatus.OK, exposition.text, CONTENT_TYPE, headers)

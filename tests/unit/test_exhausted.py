@@ -15,7 +15,7 @@ import pytest
 
 from exporter.collector import Reason, SourceError
 from exporter.discovery import Discovery
-from exporter.exhausted import exhausted
+from exporter.exhausted import MEMORY, Shortage, exhausted
 from exporter.host import processes
 from exporter.host.servers import WANTED
 from exporter.metric import Sample
@@ -205,3 +205,20 @@ def test_a_plan_that_no_thread_can_be_started_for_leaves_the_old_one_in_force(
         assert [loop.name for loop in running.loops] == ["ui"]
     finally:
         running.close()
+
+
+def test_a_shortage_is_logged_when_it_begins_and_with_its_count_when_it_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shortage = Shortage()
+    shortage.over()
+    assert caplog.messages == []
+    for _ in range(3):
+        shortage.refused(SourceError(Reason.EXHAUSTED, *MEMORY))
+    shortage.over()
+    shortage.over()
+    assert [message.split(": ")[0] for message in caplog.messages] == [
+        "requests are refused",
+        "3 requests were refused",
+    ]
+    assert all("MemoryMax=" in message for message in caplog.messages)
