@@ -128,7 +128,7 @@ def sight(proc: Path, server: Server, user: str) -> Sighting:
         jobs=JOB_QUEUE in environ if environ is not None else None,
         socket=server.listener.inode if server.readable else None,
         version=version(proc, server),
-        elsewhere=_elsewhere(proc, server.head.stat.pid, "net"),
+        elsewhere=processes.shares(proc, server.head.stat.pid, "net") is False,
         problems=tuple(_problems(proc, server, backend, trusted, named)),
     )
 
@@ -181,7 +181,9 @@ def _backend(
     if not uri:
         return None
     backend = backend_of(uri, processes.cwd(proc, server.head.stat.pid))
-    if backend.dialect == "sqlite" and (not trusted or _elsewhere(proc, server.head.stat.pid, "mnt")):
+    if backend.dialect == "sqlite" and (
+        not trusted or processes.shares(proc, server.head.stat.pid, "mnt") is False
+    ):
         # Who only poses as a server could name any file that root may read; elsewhere the same path is another file.
         return replace(backend, path="")
     return with_libpq_environment(backend, environ or {}, user_name(server.owner))
@@ -243,12 +245,6 @@ def _unreadable(proc: Path, server: Server) -> tuple[str, str, str]:
         "it has capabilities that the exporter has not, or a policy guards it (AppArmor, SELinux): start the server "
         "without capabilities, or the exporter as root",
     )
-
-
-def _elsewhere(proc: Path, pid: int, kind: str) -> bool:
-    """Say whether a process is known to be in another namespace of that kind than we are."""
-    ours, its = (processes.namespace(proc, one, kind) for one in ("self", pid))
-    return bool(ours and its and ours != its)
 
 
 def _reachable(address: Address) -> str:

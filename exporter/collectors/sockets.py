@@ -77,10 +77,8 @@ def _to_database(session: HostSession, tcp: Tables, found: Found) -> frozenset[i
         return None
     port = backend.port or PORTS[backend.dialect]
     if backend.dialect == "postgresql" and (not backend.host or backend.host.startswith("/")):
-        ours, its = (
-            processes.namespace(session.proc, pid, "net") for pid in ("self", session.sighting.head or 0)
-        )
-        return unix_sockets.clients(f".s.PGSQL.{port}") if ours and ours == its else None
+        seen = processes.shares(session.proc, session.sighting.head or 0, "net")
+        return unix_sockets.clients(f".s.PGSQL.{port}") if seen else None
     addresses = _addresses(backend)
     return frozenset(
         one.inode

@@ -155,6 +155,12 @@ def namespace(proc: Path, pid: int | str, kind: str) -> int | None:
         return None
 
 
+def shares(proc: Path, pid: int, kind: str) -> bool | None:
+    """Say whether the process is in the namespace of that kind that we are in; None where it cannot be told."""
+    ours, its = (namespace(proc, one, kind) for one in ("self", pid))
+    return ours == its if ours and its else None
+
+
 def open_fds(proc: Path, pid: int) -> int | None:
     folder = f"{proc}/{pid}/fd"
     try:

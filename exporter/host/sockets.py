@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from exporter.host import sock_diag
-from exporter.host.processes import namespace, natural, read
+from exporter.host.processes import natural, read, shares
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -71,8 +71,7 @@ class Tables(Protocol):
 
 def tables(proc: Path, pid: int) -> Tables | None:
     """Return the sockets of the namespace that the process is in; None where they cannot be read."""
-    ours, its = (namespace(proc, one, "net") for one in ("self", pid))
-    if proc == Path("/proc") and ours and ours == its:
+    if proc == Path("/proc") and shares(proc, pid, "net"):
         try:
             found = _answered()
             return _Answers(found) if len(found) < LONGEST_ANSWER else None
