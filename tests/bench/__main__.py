@@ -6,37 +6,22 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
 
 from tests.bench import curves, floors, results, statements
-from tests.bench.exporters import Target
 from tests.bench.far import links
 from tests.bench.firsts import firsts_table
-from tests.bench.meter import Meter, meter
+from tests.bench.meter import meter
 from tests.bench.results import Results
 from tests.bench.site import Site
 from tests.bench.steady import steady
-from tests.lab.process import wait_for
 
 CORES = 2
-# So many statements may be waiting for the next reading of texts, as MLflow makes new ones all the time.
-NEW = 50
 BESIDE = ("side-by-side", "steady", "firsts", "floors", "links")
 GROWTH = ("statements", "metric-rows", "runs", "connections", "processes", "probes", "workers")
 
 
 def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-def learn(measuring: Meter, targets: Sequence[Target]) -> None:
-    """Let ours read the texts of all statements that run: at most one reading in two minutes, but for new ones."""
-    us = targets[0]
-    measuring.rounds(5)
-    wait_for(
-        lambda: measuring.value(us, b"mlflow_db_statements_pending") < NEW, "texts are read", 240, every=5
-    )
-    measuring.rounds(5)
 
 
 def beside(found: Results, parts: set[str], scrapes: int, seconds: float) -> None:
@@ -47,7 +32,7 @@ def beside(found: Results, parts: set[str], scrapes: int, seconds: float) -> Non
             with meter(targets) as measuring:
                 measuring.rounds(5)  # caches, connections, statements of everybody's own
                 site.fill()
-                learn(measuring, targets)
+                curves.learn(measuring, targets[0])
                 found.text_bytes = site.text_bytes
                 say("side by side")
                 found.scraped = measuring.rounds(scrapes if "side-by-side" in parts else 5)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 
-from tests.bench.curves import COSTS, Curve, Point
+from tests.bench.curves import COSTS, Cost, Curve
 from tests.bench.far import SLOW_START
 
 COLOURS = {
@@ -32,8 +32,8 @@ def svg(curves: Sequence[Curve]) -> str:
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         *_legend(curves),
     ]
-    for column, name in enumerate(COSTS):
-        parts.append(_text(LEFT + STEP_X * column, TOP - 14, f"{name}, ms", bold=True))
+    for column, (name, cost) in enumerate(COSTS.items()):
+        parts.append(_text(LEFT + STEP_X * column, TOP - 14, f"{name}, {cost.unit}", bold=True))
     for row, curve in enumerate(curves):
         top = TOP + STEP_Y * row
         for number, words in enumerate(_wrapped(curve.of)):
@@ -58,9 +58,9 @@ def _legend(curves: Sequence[Curve]) -> Iterator[str]:
         at += 48 + 6 * len(name)
 
 
-def _panel(curve: Curve, cost: Callable[[Point], float | None], left: float, top: float) -> Iterator[str]:
-    values = {name: [cost(point) for point in points] for name, points in curve.lines.items()}
-    known = {name: [1000 * (one or 0) for one in each] for name, each in values.items() if all(each)}
+def _panel(curve: Curve, cost: Cost, left: float, top: float) -> Iterator[str]:
+    values = {name: [cost.of(point) for point in points] for name, points in curve.lines.items()}
+    known = {name: [cost.scale * (one or 0) for one in each] for name, each in values.items() if all(each)}
     if not known:
         return
     most = _round(max(max(each) for each in known.values()))

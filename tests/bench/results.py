@@ -79,7 +79,7 @@ class Results:
             )
             yield hourly_table(self.hours)
         if self.firsts:
-            yield "A first scrape knows no statement and reads the texts of all:"
+            yield "A first scrape knows no statement, and no text:"
             yield self.firsts
         if self.floors:
             yield "## Floors"
