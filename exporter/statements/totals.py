@@ -95,7 +95,8 @@ class Totals:
                 self._count(shape, known, counts)
             else:
                 # The text of one that never runs is never read: of 5,000 tracked, some hundred are at work.
-                self._pending[shape] = self._pending.get(shape, Counts()).plus(counts)
+                waiting = self._pending.get(shape)
+                self._pending[shape] = waiting.plus(counts) if waiting else counts
         if now.hidden and not self.sees_mlflow:
             for shape in now.shapes() - self._known.keys():
                 self._pending.setdefault(shape, Counts())
