@@ -13,6 +13,9 @@ from exporter.collector import Reason, SourceError
 
 log = logging.getLogger(__name__)
 
+# How long a thread that ran out of memory waits for some.
+SHORT_SECONDS = 0.1
+
 # What it is, and what mends it.
 DESCRIPTORS = (
     "the exporter has no file descriptor left",

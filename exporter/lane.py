@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from exporter.collector import Collector, Query, Reason, SourceError
-from exporter.exhausted import exhausted
+from exporter.exhausted import SHORT_SECONDS, exhausted
 from exporter.metric import Metric, Sample, check, gauge
 from exporter.outcome import DURATION, ERRORS, LAST_SUCCESS, SUCCESS, Memory, Outcome, Teller
 
@@ -30,8 +30,6 @@ METRICS = (SUCCESS, DURATION, ERRORS, LAST_SUCCESS, SOURCE_UP)
 
 # The thread stops waiting a little before the scrape does, so that what it has to say still gets out.
 LEAD_SECONDS = 0.1
-# How long a thread without memory waits for some.
-SHORT_SECONDS = 0.1
 
 # What an earlier reading left under way is often read in no time once its source answers again: the first scrape after
 # that shall not be told that it is busy. Longer would make each scrape of a source that hangs wait for it.

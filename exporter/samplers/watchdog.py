@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
+from exporter.exhausted import SHORT_SECONDS
 
-# How long the thread waits for memory where there is none.
-SHORT_SECONDS = 0.1
+T = TypeVar("T")
 
 
 class Watchdog(Generic[T]):
