@@ -61,6 +61,21 @@ def test_a_scrape_is_answered_while_silent_clients_hold_all_but_one_thread() -> 
         assert time.monotonic() - started < connections.SOCKET_SECONDS
 
 
+def test_clients_one_after_the_other_are_answered_by_few_threads() -> None:
+    names: list[str] = []
+
+    def who() -> bytes:
+        names.append(threading.current_thread().name)
+        return b"told\n"
+
+    with serving(who=who) as address:
+        for _ in range(2 * connections.THREADS):
+            assert answers(address, b"GET /who HTTP/1.0\r\n\r\n").endswith(b"told\n")
+    # A thread is free a moment after its client has the end of the answer.
+    assert len(names) == 2 * connections.THREADS
+    assert len(set(names)) < connections.THREADS / 4
+
+
 def test_who_wants_to_be_answered_takes_the_place_of_the_one_that_was_silent_longest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
