@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from types import FrameType
 
 from exporter import __version__
@@ -43,7 +43,21 @@ def _share_memory() -> None:
     scrapes instead of 56. Threads rarely allocate at the same time here, as they share the interpreter's lock.
     """
     with suppress(OSError, AttributeError):  # another C library has no mallopt
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+        _libc().mallopt(M_ARENA_MAX, 1)
+
+
+def give_back_memory() -> None:
+    """Return to the system what is free between what is in use, where the C library is glibc.
+
+    It would keep all but the end of its heap: 3 MiB of 57 after the texts of 5,000 statements. Takes 0.2 ms.
+    """
+    with suppress(OSError, AttributeError):
+        _libc().malloc_trim(0)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def serve(load: Callable[[], Settings]) -> int:
@@ -107,6 +121,7 @@ def _follow(service: Service, access: Access, events: queue.SimpleQueue[int]) ->
             else:
                 service.look()
                 access.look()
+            give_back_memory()
             said = ""
         except Exception as error:  # the old plan stays in force, and the next look tries again
             ours = exhausted(error)
