@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from exporter.runbooks.build import anchor
 from tests.contract.rules import RUNBOOKS
@@ -91,3 +94,12 @@ def anchors(text: str) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
     seen: Counter[str] = Counter()
     return {anchor(heading, seen) for heading in headings}
+
+
+def blocks(*infos: str) -> list[Any]:
+    """Return the blocks of these kinds of all runbooks, as a test's parameters."""
+    found = [(page.slug, block) for page in runbooks() for block in page.blocks if block.info in infos]
+    return [
+        pytest.param(block, id=f"{slug}-{block.section.lower().replace(' ', '-')}-{number}")
+        for number, (slug, block) in enumerate(found)
+    ]
