@@ -46,6 +46,10 @@ def line(result: Result) -> str:
     parts += [f"missed: {', '.join(result.missed)}"] if result.missed else []
     parts += [f"still firing: {', '.join(result.left)}"] if result.left else []
     parts += [f"of another cause: {', '.join(result.extras)}"] if result.extras else []
+    if (
+        not result.passed and not result.failure
+    ):  # how near it came: is the fault too small, or the rule blind?
+        parts += [f"pressures of what was made: {_pressures(result, own=True) or 'none'}"]
     return "; ".join(parts)
 
 
@@ -119,7 +123,6 @@ def _troubles(results: Sequence[Result]) -> Iterable[str]:
     for one in results:
         if not one.passed:
             yield f"- {line(one)}"
-            yield f"  - pressures of what was made: {_pressures(one, own=True) or 'none'}"
             yield from (f"  - {name}: {one.texts[name]}" for name in one.extras)
 
     yield ""

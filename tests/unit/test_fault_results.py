@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.__main__ import kept, known, merged
-from tests.faults.matrix import matrix
+from tests.faults.matrix import line, matrix
 from tests.faults.trial import Result
 
 pytestmark = pytest.mark.unit
@@ -63,6 +63,8 @@ def test_the_highest_pressures_stand_beside_each_fault_and_those_of_the_cause_th
         "exporter/blind": 1.5,
         "availability/down": 0.4,
     }
-    text = matrix([result(0, missed=("MlflowServerDown",), pressures=pressures)], VERSIONS)
+    missed = result(0, missed=("MlflowServerDown",), pressures=pressures)
+    text = matrix([missed], VERSIONS)
     assert "| read-load/readers 3, connections/locks 2, exporter/blind 1.5 |" in text
-    assert "pressures of what was made: availability/down 0.4" in text
+    assert text.count("pressures of what was made: availability/down 0.4") == 1
+    assert "missed: MlflowServerDown; pressures of what was made: availability/down 0.4" in line(missed)
