@@ -5,13 +5,14 @@ BIN = .venv/bin
 INSTALL = $(PYTHON) tests/lab/install.py
 MINUTES =
 FAULT =
+STEPS = lint types unit contract fuzz-ci lint-pack integration bench-ci
 
 SERVERS = .venv-mlflow/.done .tools/debian.done .tools/postgres.done
 
 help:
 	@echo 'make demo [MINUTES=n]  a real MLflow, Postgres, load, exporter, Prometheus on this machine; Ctrl-C ends'
 	@echo 'make demo FAULT=cause  the same, and what is notified when that cause is made to happen and undone'
-	@echo 'make test              all of: lint types unit contract fuzz-ci lint-pack integration bench-ci'
+	@echo 'make test              all of: $(STEPS)'
 	@echo 'make lint-pack         lint the alerts and run their tests, with promtool and amtool'
 	@echo 'make fuzz              what must hold for any input, with 100,000 of them, into tests/FUZZ.md; fuzz-ci: with few'
 	@echo 'make faults            make every cause happen, write tests/faults/MATRIX.md, ask the dashboards; faults-ci: some'
@@ -26,7 +27,7 @@ help:
 
 # One after the other, so that the first failure is the last thing on the screen.
 test:
-	@for step in lint types unit contract fuzz-ci lint-pack integration bench-ci; do $(MAKE) --silent $$step || exit 1; done
+	@for step in $(STEPS); do $(MAKE) --silent $$step || exit 1; done
 
 lint: .venv/.done
 	@$(BIN)/ruff check --quiet .
@@ -44,36 +45,36 @@ contract: .venv/.done
 # pint, mixtool and dashboard-linter come from the Go proxy alone, which not everybody may ask: tests/contract/lint_*.py
 # make their checks. promtool and amtool are the oldest that the pack is for, Debian 12's, and Debian's newest.
 lint-pack: .venv/.done .tools/debian.done .tools/current.done
-	@$(BIN)/pytest -q -n 3 -m pack
+	@$(BIN)/pytest -q -n 4 -m pack
 
 # Side by side, since most of the time is waiting for servers to start; a file's tests share its servers.
-integration: tools
-	@$(BIN)/pytest -q --durations=10 -n 3 --dist loadfile -m 'integration and not pack'
+integration: servers
+	@$(BIN)/pytest -q --durations=10 -n 4 --dist loadfile --no-loadscope-reorder -m 'integration and not pack'
 
-demo: tools
+demo: servers
 	@exec $(BIN)/python -m tests.lab $(MINUTES) $(if $(FAULT),--fault '$(FAULT)')
 
 # Few cases, and always the same ones: a check of a commit is not red by chance.
 fuzz-ci: .venv/.done .tools/debian.done
-	@$(BIN)/pytest -q -n 3 --maxschedchunk 1 tests/fuzz
+	@$(BIN)/pytest -q -n 4 --maxschedchunk 1 tests/fuzz
 
 fuzz: .venv/.done .tools/debian.done
 	@FUZZ=full $(BIN)/pytest -q -n 4 --maxschedchunk 1 tests/fuzz
 
 # What the dashboards show of each fault is asked of the series that were kept of it.
-faults: tools
+faults: servers
 	@$(BIN)/python -m tests.faults --keep build/faults
 	@exec $(BIN)/python -m tests.faults.boards build/faults
 
-faults-ci: tools
+faults-ci: servers
 	@exec $(BIN)/python -m tests.faults --ci
 
 # Beside Debian's postgres_exporter, process-exporter and blackbox_exporter; on a machine that does nothing else.
-bench: tools .tools/peers.done
+bench: servers .tools/peers.done
 	@exec $(BIN)/python -m tests.bench --write
 
 # Its ratios and counts, which hold on a busy machine too.
-bench-ci: tools .tools/peers.done
+bench-ci: servers .tools/peers.done
 	@$(BIN)/pytest -q -m bench
 
 # Debian's Docker Engine, in namespaces of its own, with stand-ins for the public images.
@@ -81,11 +82,11 @@ compose-test: .tools/engine.done .tools/postgres.done .tools/current.done
 	@$(BIN)/python -m tests.compose
 
 # Says at its end what grew by how much; all that was seen is in build/soak/record.json.
-soak: tools
+soak: servers
 	@exec $(BIN)/python -m tests.soak $(or $(MINUTES),60)
 
 # Older versions of msgspec leave a line out of the settings' schema, which is committed as the newest writes it.
-oldest: .venv-oldest/.done tools
+oldest: .venv-oldest/.done servers
 	@.venv-oldest/bin/pytest -q -n 3 -m 'unit or (contract and not pack)' \
 	  --deselect tests/contract/test_settings_schema.py::test_the_committed_schema_is_current
 	@.venv-oldest/bin/pytest -q -n 3 --dist loadfile -m integration tests/integration/test_service.py \
@@ -100,8 +101,12 @@ release-check: .venv/.done
 
 venv: .venv/.done
 
-tools: .venv/.done
+servers: .venv/.done
 	@$(MAKE) --silent -j3 $(SERVERS)
+
+# All at once, since most of the time is waiting for a mirror.
+tools: .venv/.done
+	@$(MAKE) --silent -j5 $(SERVERS) .tools/current.done .tools/peers.done
 
 .venv/.done: pyproject.toml tests/constraints.txt
 	@echo 'installing the project and its tools into .venv'
@@ -152,4 +157,4 @@ clean:
 	@rm -rf .venv .venv-oldest .venv-audit .venv-mlflow .tools .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 
 .PHONY: help test lint types unit contract lint-pack integration demo fuzz fuzz-ci faults faults-ci bench bench-ci compose-test soak oldest audit \
-  release-check venv tools clean
+  release-check venv servers tools clean

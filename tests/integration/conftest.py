@@ -8,6 +8,11 @@ from tests.integration.survival import Survives
 from tests.integration.survival_rows import FAULTS
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first; pytest-xdist keeps that order by --no-loadscope-reorder."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture
 def survives(request: pytest.FixtureRequest) -> Survives:
     """Return what makes the trial of the fault that the test's marker names, by area and name."""

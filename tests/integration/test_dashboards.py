@@ -24,7 +24,7 @@ from tests.lab.needs import Needs
 from tests.lab.panels import Answer, View
 from tests.lab.stack import Lab, healthy
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 Answers = Sequence[Answer]
 

@@ -17,7 +17,7 @@ import pytest
 from tests.lab.servers import alive, wait_for
 from tests.lab.tools import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 
 class Demo:

@@ -15,7 +15,7 @@ from tests.contract.runbooks import Block, blocks
 from tests.lab.load import LEAVE_ONE_RUNNING, Load
 from tests.lab.servers import Exporter, MlflowServer, Postgres, Prometheus, scrape_config, wait_for
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 # Pressures that cannot be there before a healthy Postgres on this machine, and why.
 WITHOUT_A_SERIES = {

@@ -19,7 +19,7 @@ from tests.lab.postgres import PASSWORDS
 from tests.lab.process import free_port, wait_for
 from tests.lab.servers import Exporter, MlflowServer, Postgres
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 Start = Callable[[int], Postgres]
 DEADLINE = 3.0
