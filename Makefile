@@ -45,7 +45,7 @@ contract: .venv/.done
 # pint, mixtool and dashboard-linter come from the Go proxy alone, which not everybody may ask: tests/contract/lint_*.py
 # make their checks. promtool and amtool are the oldest that the pack is for, Debian 12's, and Debian's newest.
 lint-pack: .venv/.done .tools/debian.done .tools/current.done
-	@$(BIN)/pytest -q -n 4 -m pack
+	@$(BIN)/pytest -q -n 4 --maxschedchunk 1 -m pack
 
 # Side by side, since most of the time is waiting for servers to start; a file's tests share its servers.
 integration: servers

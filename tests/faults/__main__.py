@@ -81,11 +81,15 @@ class Runs:
         self._children: set[subprocess.Popen[bytes]] = set()
 
     def all(self, faults: Sequence[Fault]) -> list[Result]:
-        """Make these, `jobs` side by side; prints each result as it comes, and returns them in order."""
+        """Make these, `jobs` side by side; prints each result as it comes, and returns them in order.
+
+        Those with much data begin, since they take longest, and none is to run alone at the end.
+        """
         with ThreadPoolExecutor(self.jobs) as pool:
-            running = [pool.submit(self._one, fault) for fault in faults]
+            first = sorted(faults, key=lambda fault: fault.needs.data == "small")
+            running = {str(fault): pool.submit(self._one, fault) for fault in first}
             try:
-                for one in as_completed(running):
+                for one in as_completed(running.values()):
                     print(matrix.line(one.result()), flush=True)
             except KeyboardInterrupt:
                 self._stopping.set()
@@ -96,7 +100,7 @@ class Runs:
                 for child in children:
                     ended(child)
                 raise
-        return [one.result() for one in running]
+        return [running[str(fault)].result() for fault in faults]
 
     def _one(self, fault: Fault) -> Result:
         series = kept(self.keep, fault).with_suffix("") if self.keep else None

@@ -14,7 +14,7 @@ from tests.contract.rules import ALERTS, ROOT, RULES, SLUGS, TESTS, Rule, alerts
 from tests.lab import promtool
 from tests.lab.tools import versions
 
-pytestmark = [pytest.mark.integration, pytest.mark.pack]
+pytestmark = [pytest.mark.integration, pytest.mark.pack, pytest.mark.long]
 
 PROMTOOLS = versions("promtool")
 AMTOOLS = versions("amtool")
