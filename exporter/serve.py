@@ -7,6 +7,7 @@ import logging
 import os
 import queue
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -96,6 +97,7 @@ def _serve(load: Callable[[], Settings]) -> int:
     log.info("mlflow-exporter %s serves %s, %s", __version__, where, access.gate)
     if service.found:
         log.info("tracking server found: %s", describe(service.found))
+    _tell_ready()
     _follow(service, access, events)
     log.info("stopping")
     if not server.stop(grace=GRACE_SECONDS):
@@ -103,6 +105,20 @@ def _serve(load: Callable[[], Settings]) -> int:
         server.drain(GRACE_SECONDS / 2)
     service.close()
     return 0
+
+
+def _tell_ready() -> None:
+    """Tell systemd that requests are answered and signals are taken, where it waits for that."""
+    # Taken out, as a command that is run for a password has nothing to tell.
+    if not (address := os.environ.pop("NOTIFY_SOCKET", "")):
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.sendto(b"READY=1", address)
+    except OSError as error:
+        log.warning("cannot tell systemd that we are up, so it may end us: %s", error.strerror or error)
 
 
 def _follow(service: Service, access: Access, events: queue.SimpleQueue[int]) -> None:

@@ -81,6 +81,11 @@ def test_it_comes_up_before_what_it_watches_and_always_again() -> None:
     assert "After=network.target" in found
 
 
+def test_it_is_started_when_it_says_so() -> None:
+    # With another type a reload may come before it takes the signal, and end it.
+    assert "Type=notify" in directives(unit("mlflow"))
+
+
 def test_the_settings_that_its_comments_name_exist() -> None:
     named = set(re.findall(r"MLFLOW_EXPORTER_\w+", unit("mlflow")))
     assert named == {
