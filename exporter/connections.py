@@ -17,6 +17,7 @@ from socketserver import BaseRequestHandler, TCPServer
 from typing import Any
 
 from exporter.access.tls import speaks_tls
+from exporter.exhausted import SHORT_SECONDS
 from exporter.http1 import Handler
 from exporter.web import App
 
@@ -76,7 +77,6 @@ class Server(TCPServer):
         # An empty host is every IPv4 address, as with Prometheus' own `:9090`.
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._app = app
-        self._free = threading.BoundedSemaphore(THREADS)
         self._visits: set[Visit] = set()
         self._lock = threading.Lock()
         self._spare: int | None = _spare()
@@ -86,6 +86,7 @@ class Server(TCPServer):
         # All at the start, for 16 KiB each: where memory is short, to start one may fail, or never return.
         # The one that became free last is the next to work: were it each one's turn, all would fill what the C library
         # keeps for each thread of what it has freed (glibc's tcache, up to 230 KiB), 7 MiB more by and by.
+        # A place is a thread that is here: only one thread takes them, and to give one back is one step.
         self._idle: list[Inbox] = []
         for number in range(THREADS):
             inbox: Inbox = queue.SimpleQueue()
@@ -125,17 +126,18 @@ class Server(TCPServer):
         return super().get_request()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._has_room():
+        inbox = self._place()
+        if inbox is None:
             self._refuse(request)
             return
-        inbox = self._idle.pop()
+        visit = None
         try:
             visit = Visit(request)
             with self._lock:
                 self._visits.add(visit)
             inbox.put((visit, str(client_address[0])))
         except BaseException:  # memory that is short; the place must not be lost with it
-            self._vacate(inbox)
+            self._vacate(inbox, visit)
             raise
 
     def service_actions(self) -> None:
@@ -177,11 +179,12 @@ class Server(TCPServer):
     def _attend_all(self, inbox: Inbox) -> None:
         while True:
             visit, address = inbox.get()
-            with contextlib.suppress(Exception):  # memory that is short costs that connection its answer
+            try:  # noqa: SIM105 - `suppress` itself takes memory, and without any would end this thread
                 self._attend(visit, address)
+            except Exception:  # noqa: BLE001, S110 - memory that is short costs that connection its answer
+                pass
+            self._vacate(inbox, visit)
             del visit  # TLS keeps tens of KiB for each
-            with contextlib.suppress(Exception):
-                self._vacate(inbox)
 
     def _attend(self, visit: Visit, address: str) -> None:
         try:
@@ -191,11 +194,7 @@ class Server(TCPServer):
         except OSError as error:  # TLS's errors are among them
             log.debug("connection of %s ended early: %s", address, error)
         finally:
-            try:
-                _part(visit.socket)
-            finally:
-                with self._lock:
-                    self._visits.discard(visit)
+            _part(visit.socket)
 
     def _secured(self, visit: Visit) -> bool:
         """Shake hands where TLS is spoken; False where the client does not speak it."""
@@ -208,24 +207,23 @@ class Server(TCPServer):
         tls.shake_hands(connection)
         return True
 
-    def _has_room(self) -> bool:
-        """Take a place, if need be from the client that has kept us waiting longest."""
+    def _place(self) -> Inbox | None:
+        """Take a place, if need be from the client that has kept us waiting longest; None where there is none."""
         now = time.monotonic()
         # Whoever comes behind one that has waited in vain would wait behind all the others.
         deadline = now + ROOM_SECONDS if now - self._refused_at > ROOM_SECONDS else now
-        free = self._free.acquire(blocking=False)
-        while not free:
+        while not self._idle:
             with self._lock:
                 waiting = [(since, visit) for visit in self._visits if (since := visit.waiting) is not None]
             now = time.monotonic()
             since, visit = min(waiting, key=lambda one: one[0], default=(now, None))
             if visit and now - since > PATIENCE_SECONDS:
                 visit.end()
-            free = self._free.acquire(timeout=TURN_SECONDS)
-            if not free and now > deadline:
+            time.sleep(TURN_SECONDS)
+            if not self._idle and now > deadline:
                 self._refused_at = now
-                return False
-        return True
+                return None
+        return self._idle.pop()
 
     def _refuse(self, request: socket.socket) -> None:
         if self._app.access.gate.tls is None:
@@ -234,9 +232,18 @@ class Server(TCPServer):
                 request.sendall(REFUSED)
         request.close()
 
-    def _vacate(self, inbox: Inbox) -> None:
-        self._idle.append(inbox)  # first: whoever has a place finds a thread
-        self._free.release()
+    def _vacate(self, inbox: Inbox, visit: Visit | None) -> None:
+        """Give a place back, however short memory is: one that is lost is so until a restart."""
+        while True:
+            try:
+                if visit is not None:
+                    with self._lock:
+                        self._visits.discard(visit)
+                self._idle.append(inbox)
+            except MemoryError:
+                time.sleep(SHORT_SECONDS)
+            else:
+                return
 
 
 def _spare() -> int:

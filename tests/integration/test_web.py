@@ -18,6 +18,7 @@ from exporter.connections import Server
 from exporter.http1 import HEAD_BYTES
 from exporter.scrape import Scraper
 from exporter.web import PLAIN, App, Page
+from tests.lab.process import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -227,3 +228,28 @@ def test_scrapes_at_the_same_time_get_the_same_exposition() -> None:
             thread.join(10)
     assert len(texts) == 10
     assert all("mlflow_exporter_build_info" in text for text in texts)
+
+
+def test_no_place_is_lost_where_memory_is_short_when_it_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Short(list[connections.Inbox]):
+        """Raises, every second time, what a list does that cannot grow."""
+
+        times = 0
+
+        def append(self, inbox: connections.Inbox) -> None:
+            self.times += 1
+            if self.times % 2:
+                raise MemoryError
+            super().append(inbox)
+
+    monkeypatch.setattr(connections, "SHORT_SECONDS", 0.001)
+    with Server(("127.0.0.1", 0), App(Scraper(), {}, Access(""))) as server:
+        server._idle = places = Short(server._idle)
+        for _ in range(connections.THREADS):
+            ours, theirs = socket.socketpair()
+            theirs.close()
+            server.process_request(ours, ("127.0.0.1", 0))
+        assert server.drain(5)
+        wait_for(lambda: len(places) == connections.THREADS, "all places are free again")
