@@ -65,9 +65,9 @@ def unless_ours(error: OSError) -> None:
 
 
 class Shortage:
-    """Log that requests are refused for want of something of our own: the first, and all at the next whole scrape.
+    """Log that requests are refused for want of something of our own: the first, and how many at the next scrape.
 
-    What the log itself needs may be wanting too, so the first may go unsaid.
+    What the log itself needs may be wanting too: then that goes unsaid, and costs no answer.
     """
 
     def __init__(self) -> None:
@@ -88,4 +88,5 @@ class Shortage:
             refused, error = self._refused, self._error
             self._refused, self._error = 0, None
         if error is not None:
-            log.warning("%d requests were refused: %s. Remedy: %s", refused, error.detail, error.remedy)
+            with suppress(MemoryError):
+                log.warning("requests refused: %d: %s. Remedy: %s", refused, error.detail, error.remedy)

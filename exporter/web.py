@@ -82,15 +82,14 @@ class App:
     def __call__(self, request: Request) -> Answer:
         """Return the answer, with all its headers but those of the connection; raises nothing but bugs."""
         try:
-            answer = self._refusal(request) or self._answer(request)
+            return self.dressed(self._refusal(request) or self._answer(request))
         except Exception as error:
             ours = exhausted(error)
             if ours is None:
                 raise
             self._shortage.refused(ours)
             told = f"{ours.detail}. {ours.remedy}\n".encode()
-            answer = Answer(HTTPStatus.SERVICE_UNAVAILABLE, told)
-        return self.dressed(answer)
+            return self.dressed(Answer(HTTPStatus.SERVICE_UNAVAILABLE, told))
 
     def dressed(self, answer: Answer) -> Answer:
         """Return the answer with the headers that all have, those of the web config file among them."""

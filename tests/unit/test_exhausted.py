@@ -219,6 +219,19 @@ def test_a_shortage_is_logged_when_it_begins_and_with_its_count_when_it_is_over(
     shortage.over()
     assert [message.split(": ")[0] for message in caplog.messages] == [
         "requests are refused",
-        "3 requests were refused",
+        "requests refused",
     ]
+    assert "requests refused: 3: " in caplog.messages[1]
     assert all("MemoryMax=" in message for message in caplog.messages)
+
+
+def test_a_log_without_memory_does_not_cost_the_answer_that_ends_a_shortage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def short(*_: object) -> None:
+        raise MemoryError
+
+    shortage = Shortage()
+    shortage.refused(SourceError(Reason.EXHAUSTED, *MEMORY))
+    monkeypatch.setattr("exporter.exhausted.log.warning", short)
+    shortage.over()
