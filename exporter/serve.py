@@ -125,6 +125,7 @@ def _follow(service: Service, access: Access, events: queue.SimpleQueue[int]) ->
     """Keep up with the tracking server, and with the files at SIGHUP, until SIGTERM or SIGINT."""
     said, serving, due = "", service.settings.web.address, False
     while (event := _next_event(events)) not in ENDS:
+        give_back_memory()
         due = due or event == signal.SIGHUP
         try:
             if due:
@@ -137,7 +138,6 @@ def _follow(service: Service, access: Access, events: queue.SimpleQueue[int]) ->
             else:
                 service.look()
                 access.look()
-            give_back_memory()
             said = ""
         except Exception as error:  # the old plan stays in force, and the next look tries again
             ours = exhausted(error)

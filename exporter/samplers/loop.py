@@ -91,7 +91,8 @@ class Loop:
         try:
             yield from tuple(self.sampler.samples())
         except Exception as error:  # noqa: BLE001 - costs this sampler's samples, not the scrape
-            self._failed("samples", error)
+            with suppress(MemoryError):
+                self._failed("samples", error)
         else:
             self._worked("samples")
         with self._lock:

@@ -14,11 +14,8 @@ from exporter.collector import Reason, SourceError
 from exporter.discovery import Backend
 from exporter.exhausted import exhausted
 from exporter.secret import Secret
-from exporter.sources import flood
+from exporter.sources import command
 from exporter.sources.facts import quoted
-
-# A command that hangs (a vault out of reach) must not hang the thread that reads the database.
-COMMAND_SECONDS = 5.0
 
 ALWAYS: dict[str, str | int] = {
     "application_name": "mlflow-exporter",
@@ -127,7 +124,7 @@ class Target:
                 raise _no_password("database.password_file", error) from None
         if self.password_command:
             try:
-                return _output(self.password_command).strip("\r\n")
+                return command.output(self.password_command).strip("\r\n")
             except (OSError, subprocess.SubprocessError, UnicodeDecodeError) as error:
                 raise _no_password("database.password_command", error) from None
         return ""
@@ -145,27 +142,6 @@ def _sound(options: dict[str, str]) -> bool:
         and re.fullmatch(r"[\d,]*", options.get("port", "")) is not None
         and re.search(r"[@/:]", options.get("dbname", "")) is None
     )
-
-
-def _output(command: tuple[str, ...]) -> str:
-    """Return what the command prints; raises what `subprocess.run` does, and kills it where it takes too long."""
-    with flood.usual():  # a child has its parent's limits for good
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-    with process:
-        try:
-            output, _ = process.communicate(timeout=COMMAND_SECONDS)
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command[0])
-    return output
 
 
 def _no_password(key: str, error: Exception) -> SourceError:

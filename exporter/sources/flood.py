@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from types import TracebackType
 
@@ -26,7 +25,7 @@ PAGE = os.sysconf("SC_PAGESIZE")
 
 # The limit is the process's: whoever set it takes it back before another sets it. Nobody waits for a server meanwhile.
 _setting = threading.Lock()
-_usual = resource.getrlimit(resource.RLIMIT_DATA)
+USUAL = resource.getrlimit(resource.RLIMIT_DATA)
 
 
 class Flood:
@@ -66,13 +65,6 @@ class Flood:
         explained(str(error))
 
 
-@contextmanager
-def usual() -> Iterator[None]:
-    """Hold the process at its usual limit, for what takes it over from us: a child."""
-    with _setting:
-        yield
-
-
 def explained(message: str) -> str:
     """Return libpq's message; raises SourceError where it means that it may not allocate more."""
     if "cannot allocate memory" in message:
@@ -87,7 +79,7 @@ def too_much() -> SourceError:
 
 
 def _limit(data: int | None) -> None:
-    soft, hard = _usual
+    soft, hard = USUAL
     if data is not None and (soft == resource.RLIM_INFINITY or data < soft):
         soft = data
     # Where a sandbox forbids it, a reading's size is what is left to go by.

@@ -46,9 +46,8 @@ def line(result: Result) -> str:
     parts += [f"missed: {', '.join(result.missed)}"] if result.missed else []
     parts += [f"still firing: {', '.join(result.left)}"] if result.left else []
     parts += [f"of another cause: {', '.join(result.extras)}"] if result.extras else []
-    if (
-        not result.passed and not result.failure
-    ):  # how near it came: is the fault too small, or the rule blind?
+    # How near it came: is the fault too small, or the rule blind?
+    if not result.passed and not result.failure:
         parts += [f"pressures of what was made: {_pressures(result, own=True) or 'none'}"]
     return "; ".join(parts)
 

@@ -14,7 +14,7 @@ from exporter.backend import Backend
 from exporter.collector import Reason, SourceError
 from exporter.logs import Formatter, redacted
 from exporter.secret import Secret
-from exporter.sources import conninfo, flood
+from exporter.sources import command, flood
 from exporter.sources.conninfo import Target
 
 pytestmark = pytest.mark.unit
@@ -82,7 +82,7 @@ def test_a_password_command_that_fails_is_a_named_failure_without_its_output() -
 
 
 def test_a_password_command_has_the_usual_limits_although_a_flood_is_held_back_meanwhile() -> None:
-    found = target("host=db", command=("sh", "-c", "ulimit -d"))
+    found = target("host=db", command=("sh", "-c", "sleep 0.05; ulimit -d"))
     usual = found.conninfo()
     guard, reading, done = flood.Flood(), threading.Event(), threading.Event()
 
@@ -103,13 +103,23 @@ def test_a_password_command_has_the_usual_limits_although_a_flood_is_held_back_m
 
 
 def test_a_password_command_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conninfo, "COMMAND_SECONDS", 0.01)
+    monkeypatch.setattr(command, "SECONDS", 0.01)
     found = target("host=db", command=("sleep", "60"))
     started = time.monotonic()
     with pytest.raises(SourceError) as caught:
         found.conninfo()
     assert "TimeoutExpired" in caught.value.detail
     assert time.monotonic() - started < 30, "it was waited for"
+    assert not list(psutil.Process().children())
+
+
+def test_a_password_command_that_prints_without_end_is_killed_and_fills_no_memory() -> None:
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(SourceError) as caught:
+        target("host=db", command=("yes", WORD)).conninfo()
+    assert "TooLongError" in caught.value.detail
+    assert WORD not in str(caught.value)
+    assert psutil.Process().memory_info().rss - before < 8 << 20
     assert not list(psutil.Process().children())
 
 
