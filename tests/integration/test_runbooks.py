@@ -42,12 +42,11 @@ def watched() -> Iterator[Prometheus]:
         postgres.execute(LEAVE_ONE_RUNNING, dbname="mlflow")
         postgres.execute("ANALYZE", dbname="mlflow")
         probes = ("--probes.interval", "2", "--probes.timeout", "2")
-        with (
-            Exporter(("--server.port", str(server.port), *probes)) as exporter,
-            Prometheus(configuration(exporter)) as prometheus,
-        ):
-            wait_for(lambda: settled(prometheus), "rules evaluated over two minutes of samples", 300)
-            yield prometheus
+        with Exporter(("--server.port", str(server.port), *probes)) as exporter:
+            exporter.scrape(30)  # what is read every five minutes would stay failed as long, had it only 2 s
+            with Prometheus(configuration(exporter)) as prometheus:
+                wait_for(lambda: settled(prometheus), "rules evaluated over two minutes of samples", 300)
+                yield prometheus
 
 
 def configuration(exporter: Exporter) -> dict[str, Any]:
