@@ -95,7 +95,9 @@ class Discovery:
         chosen = self._chosen(candidates)
         if len(chosen) != 1:
             self._known, self._walked = None, self._clock()
-            self._nothing = Sighting(ambiguous=len(chosen) > 1, problems=tuple(self._why_none(everybodys)))
+            self._nothing = Sighting(
+                ambiguous=len(chosen) > 1, problems=tuple(self._why_none(everybodys, len(chosen)))
+            )
             return self._nothing
         (server,) = chosen
         if server.headless and before and server.orphans and set(workers) & _identities(server.orphans):
@@ -142,7 +144,7 @@ class Discovery:
             return [one for one in found if one.listener.port == self._port]
         return [one for one in found if not one.headless] or found
 
-    def _why_none(self, found: list[Server]) -> Iterable[str]:
+    def _why_none(self, found: list[Server], chosen: int) -> Iterable[str]:
         if not found:
             if os.geteuid() and (how := processes.hidden(self.proc)):
                 yield (
@@ -155,7 +157,8 @@ class Discovery:
         if self._port or self._user:
             wanted = [f"port {self._port}"] if self._port else []
             wanted += [f"user {self._user}"] if self._user else []
-            what = f"There is not exactly one tracking server with {' and '.join(wanted)}; there are"
+            count = "More than one tracking server has" if chosen else "No tracking server has"
+            what = f"{count} {' and '.join(wanted)}; there are"
         places = sorted({(one.listener.port, one.owner) for one in found})
         names = ", ".join(f"port {port} (user {user_name(owner)})" for port, owner in places[:NAMED])
         if len(places) > NAMED:

@@ -82,7 +82,7 @@ def _together(given: Mapping[str, Given]) -> Iterator[str]:
             users.where,
             "users, without the package bcrypt",
             "users where it is",
-            "pip install 'mlflow-tracking-exporter[auth]'",
+            "pip install '.[auth]' where the exporter's sources are",
         )
 
 

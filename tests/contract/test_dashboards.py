@@ -385,7 +385,8 @@ def test_a_moment_is_in_milliseconds(name: str) -> None:
 
 def test_every_metric_is_on_a_panel_or_has_a_reason_not_to_be() -> None:
     found = {metric.name for name in NAMES for _, one in asked(name) for metric in read(one.text)}
-    assert sorted(metrics().keys() - found) == sorted(UNSHOWN)
+    told = "add it to a panel in exporter/pack/dashboards/pages, or say in UNSHOWN why none shows it"
+    assert sorted(metrics().keys() - found) == sorted(UNSHOWN), told
 
 
 def test_every_pressure_of_an_alert_has_a_headline_and_no_headline_is_left_over() -> None:
@@ -438,7 +439,8 @@ def test_a_line_is_the_threshold_of_an_alert_that_the_text_names_and_whose_evide
 @pytest.mark.parametrize("name", NAMES)
 def test_a_panel_says_what_it_shows_and_what_is_normal_or_to_do(name: str) -> None:
     own = {one["title"]: one["description"].partition("\n\n- `")[0] for one in with_data(BUILT[name])}
-    assert {title: text for title, text in own.items() if len(re.findall(r"[.?!](?=\s|$)", text)) < 2} == {}
+    short = {title: text for title, text in own.items() if len(re.findall(r"[.?!](?=\s|$)", text)) < 2}
+    assert short == {}, "say what it shows, and in a second sentence what is normal or what to do"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -81,7 +81,7 @@ def findings(lab: Lab) -> None:
 
 def settle(lab: Lab) -> None:
     """Mend what needs no restart of the tracking server, which smaller pools do."""
-    lab.sql("CREATE EXTENSION pg_stat_statements")
+    lab.sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
     lab.configure_postgres(work_mem="")
 
 

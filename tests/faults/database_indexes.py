@@ -44,7 +44,10 @@ def seconds(lab: Lab, query: str, *params: object) -> float:
 
 
 def make_runs_index(lab: Lab) -> None:
-    lab.sql("CREATE INDEX CONCURRENTLY ix_runs_experiment_id_start_time ON runs (experiment_id, start_time)")
+    lab.sql(
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_runs_experiment_id_start_time"
+        " ON runs (experiment_id, start_time)"
+    )
 
 
 def without_metrics_indexes(lab: Lab) -> None:
@@ -66,7 +69,7 @@ def without_metrics_indexes(lab: Lab) -> None:
 
 def make_metrics_indexes(lab: Lab) -> None:
     for index, on in METRICS.items():
-        lab.sql(f"CREATE INDEX CONCURRENTLY {index} ON {on}")
+        lab.sql(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index} ON {on}")
     lab.sql("ANALYZE metrics")
 
 

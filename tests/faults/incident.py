@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 import textwrap
 import time
@@ -62,7 +63,7 @@ def _show(fault: Fault, lab: Lab, say: Callable[[str], None]) -> int:
     say(f"Prometheus {lab.prometheus.url}   Alertmanager {lab.alertmanager.url}")
     say(
         f"Alerts see time pass {FACTOR:g} times as fast here: what takes them 5 minutes takes 30 seconds, and a\n"
-        "       restart looks that much longer."
+        "       restart looks that much longer. Queries of the runbooks look back as far as anywhere."
     )
     healthy(lab)
     time.sleep(QUIET)
@@ -72,29 +73,37 @@ def _show(fault: Fault, lab: Lab, say: Callable[[str], None]) -> int:
     if not within(lambda: fault.delivers <= printed(), fault.within):
         say(f"not delivered within {fault.within:g} s: {', '.join(sorted(fault.delivers))}")
         return 1
-    _look_around(lab, say)
-    say(
-        f"The runbook's fix is applied: {fault.fix.__name__.replace('_', ' ')}. The alerts end minutes later."
-    )
-    fault.fix(lab)
-    if not within(lambda: bool(printed()) and not firing(lab), fault.within):
+
+    def over() -> bool:
+        return bool(printed()) and not firing(lab)
+
+    if not _mended_by_hand(lab, say, over):
+        say(
+            f"The runbook's fix is applied: {fault.fix.__name__.replace('_', ' ')}. The alerts end minutes later."
+        )
+        fault.fix(lab)
+    if not within(over, fault.within):
         say(f"still firing: {', '.join(sorted(firing(lab)))}")
         return 1
     say("All resolved.")
     return 0
 
 
-def _look_around(lab: Lab, say: Callable[[str], None]) -> None:
-    """Leave the fault there until Enter, where somebody sits before it, and say how to look at it meanwhile."""
+def _mended_by_hand(lab: Lab, say: Callable[[str], None], over: Callable[[], bool]) -> bool:
+    """Leave the fault there until Enter or until it is over, where somebody sits before it; returns which it was."""
     if not sys.stdin.isatty():
-        return
-    say("The fault stays until you press Enter. Meanwhile, in another terminal:")
+        return False
+    say("The fault stays until you mend it or press Enter. Meanwhile, in another terminal:")
     port = f"--server.port {lab.mlflow.port}"
     print(f"       {sys.executable} -m exporter diagnose --prometheus {lab.prometheus.url} {port}")
     print(f"       {sys.executable} -m exporter explain {port}")
     if not lab.needs.sqlite:
         print(f"       psql '{lab.postgres.dsn('postgres', 'mlflow')}'")
+    while not select.select([sys.stdin], [], [], 1.0)[0]:
+        if over():
+            return True
     sys.stdin.readline()
+    return False
 
 
 def lines(one: Delivery, runbooks: str) -> Iterable[str]:

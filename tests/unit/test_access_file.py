@@ -233,7 +233,7 @@ def test_users_without_the_package_that_checks_them_are_refused(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert faults(certificates, f"basic_auth_users: {{alice: {HASH}}}") == [
         ":1: basic_auth_users: found users, without the package bcrypt, allowed users where it is,"
-        " pip install 'mlflow-tracking-exporter[auth]'"
+        " pip install '.[auth]' where the exporter's sources are"
     ]
 
 
