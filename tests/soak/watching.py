@@ -83,9 +83,10 @@ class Scraper:
             error = f"after {seconds:.1f} s"
         self._record.scrapes.append(Scrape(at, during, seconds, len(text), error))
         if text and self._curious:
-            self._look(at, text)
+            self._look(at, at + seconds, text)
 
-    def _look(self, at: float, text: str) -> None:
+    def _look(self, at: float, answered: float, text: str) -> None:
+        # What an event did may be in the answer to a scrape that began before it.
         counters: dict[str, float] = {}
         errors: Counter[str] = Counter()
         series = 0
@@ -101,7 +102,7 @@ class Scraper:
         for name, value in counters.items():
             seen, before = self._before.get(name, (at, value))
             if value < before:
-                self._record.falls.append(Fall(seen, at, f"{name} {before:g} -> {value:g}"))
+                self._record.falls.append(Fall(seen, answered, f"{name} {before:g} -> {value:g}"))
         kept = {name: seen for name, seen in self._before.items() if not name.startswith(COMES_AND_GOES)}
         self._before = kept | {name: (at, value) for name, value in counters.items()}
         self._record.series.append((at, series))
