@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -189,7 +188,9 @@ def fault(where: str, found: str, allowed: str, hint: str = "") -> str:
 
 
 def near(word: str, words: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(word, list(words), n=1)
+    from difflib import get_close_matches  # noqa: PLC0415 - 0.2 MiB, for faults alone
+
+    return get_close_matches(word, list(words), n=1)
 
 
 def did_you_mean(words: Iterable[str]) -> str:
