@@ -206,4 +206,4 @@ def disconnect(server: Postgres) -> None:
 
 if __name__ == "__main__":
     PAGE.write_text(page(rows := kept()), encoding="utf-8")
-    sys.exit("; ".join(f"{row.fault}: {row.verdict}" for row in rows.values() if row.verdict != "ok"))
+    sys.exit("; ".join(f"{row.fault}: {row.verdict}" for row in rows.values() if row.verdict != "ok") or None)
