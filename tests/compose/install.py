@@ -38,9 +38,16 @@ def engine() -> None:
     os.environ["DEBOOTSTRAP_DIR"] = str(ENGINE / "usr/share/debootstrap")
     debootstrap = ["sh", str(ENGINE / "usr/sbin/debootstrap"), "--variant=minbase"]
     install.run(*debootstrap, f"--include={','.join(INCLUDED)}", SUITE, str(root), install.mirror())
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    download(root, install.CONSTRAINTS, *project["build-system"]["requires"])
-    download(root, install.CONSTRAINTS, *project["project"]["dependencies"], "psutil")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = settings["project"]
+    download(root, install.CONSTRAINTS, *settings["build-system"]["requires"])
+    download(
+        root,
+        install.CONSTRAINTS,
+        *project["dependencies"],
+        *project["optional-dependencies"]["auth"],
+        "psutil",
+    )
     download(root, install.MLFLOW_CONSTRAINTS, "mlflow", "psycopg[binary]", "prometheus-flask-exporter")
     shutil.rmtree(ENGINE / "root", ignore_errors=True)
     root.rename(ENGINE / "root")
