@@ -88,9 +88,9 @@ class Totals:
         """Add what was counted since the last reading."""
         if self.last is None or self.last.keys is not now.keys:
             self._track(now.shapes())
-        grown = list(deltas(self.last, now))
-        self.last = now  # before they are counted: whatever goes wrong in that, nothing is counted twice
-        for shape, counts in grown:
+        before = self.last
+        self.last = now  # at once: whatever goes wrong from here on, nothing is counted twice
+        for shape, counts in deltas(before, now):
             if known := self._known.get(shape):
                 self._count(shape, known, counts)
             else:
