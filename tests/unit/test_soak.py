@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 import re
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from tests.soak import verdict
 from tests.soak.day import NIGHT, Event
 from tests.soak.record import Fall, Held, Record
+from tests.soak.site import Site
+from tests.soak.watching import Scraper
 
 pytestmark = pytest.mark.unit
 
@@ -110,3 +114,23 @@ def test_nights_are_told_apart() -> None:
         held=[Held(at, during, 1, 1, 1, 1, 1) for at, during in enumerate(["", NIGHT, NIGHT, "", NIGHT])]
     )
     assert [len(night) for night in record.nights()] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "falls"),
+    [
+        ("mlflow_db_statement_read_calls_total", (7, 0), 1),
+        ("mlflow_db_slow_statement_calls_total", (7, 0), 0),  # out and in again between two scrapes
+        ("mlflow_db_slow_statement_calls_total", (7, 3), 1),
+        ("mlflow_db_slow_statement_calls_total", (3, 7), 0),
+    ],
+)
+def test_a_counter_falls_but_where_its_statement_comes_back(
+    name: str, values: tuple[int, int], falls: int
+) -> None:
+    record = Record()
+    site = cast(Site, SimpleNamespace(exporter=SimpleNamespace(url="")))
+    scraper = Scraper(site, record, curious=True)
+    for at, value in enumerate(values):
+        scraper._look(at, at + 0.1, f"# TYPE {name} counter\n{name} {value}\n")
+    assert len(record.falls) == falls
