@@ -91,8 +91,7 @@ class Discovery:
         )
         port = before.server.listener.port if before else 0
         everybodys = servers(self.proc, workers, port)
-        candidates = self._of_user(everybodys)
-        chosen = self._chosen(candidates)
+        chosen = self._chosen(everybodys)
         if len(chosen) != 1:
             self._known, self._walked = None, self._clock()
             self._nothing = Sighting(
@@ -105,7 +104,7 @@ class Discovery:
             sighting = replace(before.sighting, problems=())
         else:
             if not server.headless:
-                left = [stat for one in candidates if one.headless for stat in one.orphans]
+                left = [stat for one in self._of_user(everybodys) if one.headless for stat in one.orphans]
                 server = replace(server, orphans=tuple(left))
             sighting = sight(self.proc, server, self._user)
         problems = (*sighting.problems, *orphan_problems(server))
@@ -132,17 +131,19 @@ class Discovery:
         )
         return _Known(server, replace(sighting, processes=found), now)
 
+    def _chosen(self, found: list[Server]) -> list[Server]:
+        """Return those that may be meant: a port that was given goes before whose server it is."""
+        if self._port:
+            return self._of_user([one for one in found if one.listener.port == self._port])
+        candidates = self._of_user(found)
+        return [one for one in candidates if not one.headless] or candidates
+
     def _of_user(self, found: list[Server]) -> list[Server]:
         if self._user:
             return [one for one in found if self._user in (user_name(one.owner), str(one.owner))]
         me = os.geteuid()
         # Root reads everybody's. Anybody else watches the own server, if there is one.
         return found if me == 0 else [one for one in found if one.owner == me] or found
-
-    def _chosen(self, found: list[Server]) -> list[Server]:
-        if self._port:
-            return [one for one in found if one.listener.port == self._port]
-        return [one for one in found if not one.headless] or found
 
     def _why_none(self, found: list[Server], chosen: int) -> Iterable[str]:
         if not found:

@@ -181,6 +181,23 @@ def test_own_server_is_preferred_to_another_users(proc: ProcTree, monkeypatch: p
     assert found and found.port == 5001
 
 
+def test_the_port_that_was_given_goes_before_an_own_server_on_another_one(
+    proc: ProcTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4_242_424)
+    proc.server(5000, readable=False)
+    proc.server(5001, uid=4_242_424, boot="b008")
+    found = Discovery(port=5000, proc=proc.root).look().found
+    assert found and found.port == 5000
+
+
+def test_a_port_that_nobody_has_is_said_to_be_so(proc: ProcTree) -> None:
+    proc.server(5000)
+    sighting = Discovery(port=5999, proc=proc.root).look()
+    assert sighting.found is None
+    assert any("No tracking server has port 5999; there are: port 5000" in one for one in sighting.problems)
+
+
 def test_replaced_worker_takes_the_freed_slot(proc: ProcTree) -> None:
     pids = proc.server(workers=3)
     discovery = Discovery(proc=proc.root)
