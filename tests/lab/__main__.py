@@ -8,12 +8,11 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import psutil
 import requests
 import yaml
 
@@ -39,7 +38,7 @@ class Demo:
     alertmanager: Alertmanager
     prometheus: Prometheus
     load: Load
-    notes: Sequence[str] = ()
+    note: str = ""
 
     def read(self) -> Reading:
         return Reading(time.monotonic(), self.exporter.samples())
@@ -118,21 +117,13 @@ def start(stack: ExitStack) -> Demo:
         stack.enter_context(server)
         return server
 
-    notes: list[str] = []
-
-    def note(text: str) -> None:
-        print(text, flush=True)
-        notes.append(text)
-
-    alone = not others_run()
-    if not alone:
-        note("another tracking server runs here: the exporter is told the port of the demo's")
     postgres = enter(Postgres(MAJOR, HEALTHY))
     mlflow = enter(MlflowServer(postgres.create_mlflow(), workers=4, jobs=True))
     port = EXPORTER_PORT if is_free(EXPORTER_PORT) else 0
-    exporter = enter(Exporter([] if alone else ["--server.port", str(mlflow.port)], port=port))
-    if not port:
-        note(f"port {EXPORTER_PORT} is taken: the exporter listens on {exporter.port}")
+    # It would find the server by itself, until somebody starts another one.
+    exporter = enter(Exporter(["--server.port", str(mlflow.port)], port=port))
+    note = "" if port else f"port {EXPORTER_PORT} is taken: the exporter listens on {exporter.port}\n"
+    print(note, end="", flush=True)
     alertmanager = enter(Alertmanager(shipped("alertmanager.yml")))
     config = shipped("prometheus.yml")
     config["global"] |= {"scrape_interval": "5s", "scrape_timeout": "5s", "evaluation_interval": "5s"}
@@ -143,14 +134,14 @@ def start(stack: ExitStack) -> Demo:
     config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{exporter.port}"]
     prometheus = enter(Prometheus(config))
     load = stack.enter_context(Load(mlflow.url, clients=4, rate=CALLS_PER_SECOND))
-    return Demo(postgres, mlflow, exporter, alertmanager, prometheus, load, notes)
+    return Demo(postgres, mlflow, exporter, alertmanager, prometheus, load, note)
 
 
 def watch(demo: Demo, minutes: float) -> None:
     """Show what the exporter knows, every 2 s on a terminal, else a line every 10 s."""
     print(demo.urls(), flush=True)
     terminal = sys.stdout.isatty()
-    header = "".join(f"{note}\n" for note in (*demo.notes, demo.urls()))
+    header = f"{demo.note}{demo.urls()}\n"
     end = time.monotonic() + minutes * 60
     readings: deque[Reading] = deque()
     while (left := end - time.monotonic()) > 0 and demo.exporter.running():
@@ -170,15 +161,6 @@ def _minute(readings: deque[Reading]) -> Reading:
     while len(readings) > 1 and readings[1].time <= readings[-1].time - 60:
         readings.popleft()
     return readings[0]
-
-
-def others_run() -> bool:
-    """Say whether this machine has other tracking servers: of several the exporter rightly chooses none."""
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if "_MLFLOW_SERVER_BOOT_ID" in process.environ():
-                return True
-    return False
 
 
 def shipped(name: str) -> dict[str, Any]:
