@@ -11,7 +11,7 @@ import pytest
 
 from tests.soak import verdict
 from tests.soak.day import NIGHT, Event
-from tests.soak.record import Fall, Held, Record
+from tests.soak.record import Fall, Held, Record, Scrape
 from tests.soak.site import Site
 from tests.soak.watching import Scraper
 
@@ -117,18 +117,20 @@ def test_nights_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "falls"),
+    ("name", "values", "another", "falls"),
     [
-        ("mlflow_db_statement_read_calls_total", (7, 0), 1),
-        ("mlflow_db_slow_statement_calls_total", (7, 0), 0),  # out and in again between two scrapes
-        ("mlflow_db_slow_statement_calls_total", (7, 3), 1),
-        ("mlflow_db_slow_statement_calls_total", (3, 7), 0),
+        ("mlflow_db_statement_read_calls_total", (7, 0), True, 1),
+        ("mlflow_db_slow_statement_calls_total", (7, 0), True, 0),
+        ("mlflow_db_slow_statement_calls_total", (7, 0), False, 1),
+        ("mlflow_db_slow_statement_calls_total", (7, 3), True, 1),
+        ("mlflow_db_slow_statement_calls_total", (3, 7), True, 0),
     ],
 )
-def test_a_counter_falls_but_where_its_statement_comes_back(
-    name: str, values: tuple[int, int], falls: int
+def test_a_counter_falls_but_where_its_statement_comes_back_behind_another_scrape(
+    name: str, values: tuple[int, int], another: bool, falls: int
 ) -> None:
     record = Record()
+    record.scrapes += [Scrape(0.5, "", 0.1, 1, "")] if another else []
     site = cast(Site, SimpleNamespace(exporter=SimpleNamespace(url="")))
     scraper = Scraper(site, record, curious=True)
     for at, value in enumerate(values):
