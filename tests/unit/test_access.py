@@ -139,6 +139,28 @@ def test_one_password_is_checked_at_a_time(monkeypatch: pytest.MonkeyPatch) -> N
     assert at_once == [1] * WAITING
 
 
+def test_who_comes_when_as_many_wait_for_their_turn_as_may_is_told_to_come_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(bcrypt, "checkpw", lambda password, hashed: not go_on.wait(10))
+    door = Passwords()
+    verdicts: list[Verdict] = []
+    threads = [
+        threading.Thread(target=lambda n=n: verdicts.append(check(door, ALICE, b"x%d" % n, f"10.0.{n}.1")))
+        for n in range(WAITING)
+    ]
+    for thread in threads:
+        thread.start()
+    while door._queue._value:
+        pass  # until all are in line
+    assert check(door, ALICE, b"y", "10.0.9.1") is Verdict.LATER
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert verdicts == [Verdict.WRONG] * WAITING
+
+
 def test_a_password_is_not_cut_at_a_zero_byte_and_a_long_one_where_bcrypt_cuts_it() -> None:
     users = {ALICE: bcrypt.hashpw(b"a" * 72, bcrypt.gensalt(4)), BOB: bcrypt.hashpw(b"a", bcrypt.gensalt(4))}
     door = Passwords()
